@@ -1,0 +1,76 @@
+"""The program: its commands, and how errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from essnet import __version__
+from essnet.cli import doctor, evaluate, predict, report, sweep, train, ui
+from essnet.config.errors import InputError
+
+_UsageError = typer.BadParameter.__mro__[1]
+"""The base of all errors of the command line's own grammar; typer gives it no public name."""
+
+app = typer.Typer(
+    name="essnet",
+    help="Find out which embedding dimension d and how many neighbours k a segmentation with many classes needs, "
+    "and what they cost against the full softmax.",
+    epilog="Begin with: launch.py doctor, then: launch.py sweep experiments/textures/sweep.yaml",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
+app.command("report")(report.report)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("doctor")(doctor.doctor)
+app.command("ui")(ui.ui)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"essnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    try:
+        code = typer.main.get_command(app)(args=arguments, standalone_mode=False)
+    except (InputError, _UsageError) as error:
+        code = _fail(2, _message(error), debug)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _fail(130, "interrupted; go on with --resume", debug)
+    except Exception as error:
+        code = _fail(1, f"{type(error).__name__}: {_message(error)}", debug)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(code: int, message: str, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"essnet: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _message(error: BaseException) -> str:
+    own = getattr(error, "format_message", None)  # what the command line's own errors say to people
+    return str(own() if callable(own) else error)

@@ -1,0 +1,136 @@
+"""`sweep`: many trials on Ray Tune, and the comparison of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from essnet.cli.terminal import DEFAULT_OUTPUT, Debug, Json, Output, Overrides, people_console, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from essnet.config import Sweep
+    from essnet.sweep.resources import Placement
+
+
+def sweep(
+    config: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep.", show_default=False)],
+    overrides: Overrides = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print arms, spaces, number of trials and placement; start nothing.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the sweep of this name; trials that ended stay as they are.")
+    ] = False,
+    output: Output = DEFAULT_OUTPUT,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run a sweep: every arm against the baseline, scheduled by Ray Tune, tracked in MLflow, compared at the end.
+
+    The sweep's folder is OUTPUT/NAME. Ctrl-C ends the sweep so that --resume goes on with it.
+    An override whose path begins with one of the sweep's own blocks (search, scheduler, resources, failure,
+    tracking, name) changes the sweep; any other changes the base trial.
+
+    Examples:
+
+      launch.py sweep experiments/textures/sweep.yaml --dry-run
+
+      launch.py sweep experiments/textures/sweep.yaml
+
+      launch.py sweep experiments/textures/sweep.yaml name=short trainer.max_steps=100 search.algorithm=optuna
+      search.num_trials=8
+    """
+    from essnet.config import InputError, load_sweep
+
+    asked = load_sweep(config, overrides or ())
+    if asked.config.name in ("train", "cache", "mlartifacts"):
+        raise InputError(f"name: found {asked.config.name!r}, which {output} uses for something else")
+
+    from essnet.sweep.resources import plan_placement
+
+    console = people_console(as_json)
+    placement = plan_placement(asked.config.resources)
+    _describe(asked, placement, console)
+    if dry_run:
+        if as_json:
+            from essnet.sweep.plan import trial_counts
+
+            counts = trial_counts(asked)
+            print_json({"sweep": asked.config.name, "trials": sum(counts.values()), "arms": counts})
+        return
+
+    from essnet.cli.sweep_progress import show_progress
+    from essnet.report import answer, comparison_table, load_comparison
+    from essnet.report.publish import publish
+    from essnet.sweep.folder import ENDED, FAILED, SweepFolder
+    from essnet.sweep.preflight import check_arms
+    from essnet.sweep.runner import check_resumable, end_runs, run_sweep
+    from essnet.tracking import RunStore, default_uri
+
+    folder = SweepFolder(output / asked.config.name)
+    if folder.path.exists() and not resume and (folder.path / "sweep.json").exists():
+        raise InputError(f"{folder.path}: this sweep exists; go on with --resume, or choose another name=...")
+    if resume:
+        check_resumable(asked, folder)
+    check_arms(asked, cache_dir=output / "cache")
+    with folder.locked():
+        tracking = asked.trial_config(asked.arms[0].fixed | asked.arms[0].first_point()).tracking
+        store = RunStore(
+            tracking.uri or default_uri(output), tracking.experiment, artifact_root=output / "mlartifacts"
+        )
+        # Slurm and others ask with SIGTERM to end; Ray Tune ends cleanly on SIGINT only.
+        before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        try:
+            with show_progress(folder, concurrent=placement.concurrent, console=console):
+                run_sweep(asked, folder, store=store, placement=placement, cache_dir=output / "cache")
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            if (folder.path / "sweep.json").exists():
+                records = folder.records()
+                comparison = load_comparison(folder)
+                finished = len(records) == comparison.num_trials and all(
+                    record.state in (*ENDED, FAILED) for record in records
+                )
+                publish(comparison, folder.path, store=store)
+                failed = [record for record in records if record.state == FAILED]
+                end_runs(folder, store, status="KILLED" if not finished else "FAILED" if failed else "FINISHED")
+
+    console.print(comparison_table(comparison))
+    console.print(answer(comparison))
+    for record in failed:
+        console.print(f"failed: {record.trial_id}: {record.error}", markup=False)
+    console.print(f"folder: {folder.path}    MLflow: launch.py ui --output {output}", markup=False)
+    if as_json:
+        print_json(comparison.to_json())
+    if not finished:
+        console.print("interrupted; go on with --resume")
+        raise typer.Exit(130)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _describe(asked: Sweep, placement: Placement, console: Console) -> None:
+    """Print what will run."""
+    from essnet.sweep.plan import trial_counts
+
+    counts = trial_counts(asked)
+    search = asked.config.search
+    console.print(
+        f"sweep {asked.config.name}: {sum(counts.values())} trials, {search.algorithm} search by {search.metric}, "
+        f"scheduler {asked.config.scheduler.name}",
+        markup=False,
+    )
+    for arm in asked.arms:
+        mark = " (baseline)" if arm.name == asked.config.baseline else ""
+        console.print(f"  {arm.name}{mark}: {counts[arm.name]} trials", markup=False)
+        for path, value in arm.fixed.items():
+            console.print(f"    {path} = {value}", markup=False)
+        for path, space in arm.spaces.items():
+            console.print(f"    {path} in {space.describe()}", markup=False)
+    console.print(placement.describe(), markup=False)

@@ -1,0 +1,45 @@
+"""Schemas, strict YAML, overrides, and messages that say what would be right."""
+
+from essnet.config.errors import InputError
+from essnet.config.loading import Arm, Sweep, load_sweep, load_trial, to_yaml, trial_from_mapping
+from essnet.config.messages import did_you_mean
+from essnet.config.space import Choice, FloatRange, IntRange, Space
+from essnet.config.sweep import METRICS, ResourcesConfig, SweepConfig
+from essnet.config.trial import (
+    DataConfig,
+    EvaluationConfig,
+    FolderData,
+    ModelConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TexturesData,
+    TrialConfig,
+)
+
+__all__ = [
+    "METRICS",
+    "Arm",
+    "Choice",
+    "DataConfig",
+    "EvaluationConfig",
+    "FloatRange",
+    "FolderData",
+    "InputError",
+    "IntRange",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "ResourcesConfig",
+    "ScheduleConfig",
+    "Space",
+    "Sweep",
+    "SweepConfig",
+    "TexturesData",
+    "TrialConfig",
+    "did_you_mean",
+    "load_sweep",
+    "load_trial",
+    "to_yaml",
+    "trial_from_mapping",
+]

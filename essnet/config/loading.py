@@ -1,0 +1,197 @@
+"""From files and `key=value` arguments to validated configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from essnet.config.errors import InputError
+from essnet.config.messages import validate
+from essnet.config.overrides import flatten, parse_overrides, with_overrides
+from essnet.config.space import Space, space_type
+from essnet.config.strict_yaml import load_yaml_mapping
+from essnet.config.sweep import SWEEP_BLOCKS, SweepConfig
+from essnet.config.trial import TrialConfig
+
+_SWEEP_PATHS = set(SWEEP_BLOCKS) - {"base", "overrides", "arms", "baseline"}
+"""First words of the `key=value` paths that change the sweep; every other path changes the base trial."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A family of trials: fixed overrides, and the spaces of what is searched, by dotted path."""
+
+    name: str
+    fixed: Mapping[str, Any]
+    spaces: Mapping[str, Space]
+
+    def first_point(self) -> dict[str, Any]:
+        """Return one point of the arm's spaces."""
+        return {path: space.probes()[0] for path, space in self.spaces.items()}
+
+    def probe_points(self) -> list[dict[str, Any]]:
+        """Return points that have between them every end of every space: if they are valid, all points are."""
+        first = self.first_point()
+        others = ({**first, path: value} for path, space in self.spaces.items() for value in space.probes()[1:])
+        return [first, *others]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as it was asked for: its configuration, the base trial, and the arms, all checked."""
+
+    config: SweepConfig
+    base: Mapping[str, Any]
+    arms: tuple[Arm, ...]
+
+    def trial_config(self, overrides: Mapping[str, Any]) -> TrialConfig:
+        """Return the base trial with dotted `overrides` set.
+
+        Raises
+        ------
+        InputError
+            If the result is no valid trial.
+        """
+        return validate(TrialConfig, with_overrides(self.base, overrides), where=lambda _: self.config.name)
+
+
+def load_trial(path: Path, arguments: Sequence[str] = ()) -> TrialConfig:
+    """Read a trial's YAML file and apply `key=value` arguments.
+
+    Raises
+    ------
+    InputError
+        If the file or an argument is wrong.
+    """
+    return trial_from_mapping(load_yaml_mapping(path), arguments, source=str(path))
+
+
+def trial_from_mapping(mapping: Mapping[str, Any], arguments: Sequence[str], *, source: str) -> TrialConfig:
+    """Validate a trial given as a mapping, with `key=value` arguments; `source` names it in messages.
+
+    Raises
+    ------
+    InputError
+        If the mapping or an argument is wrong.
+    """
+    if "arms" in mapping:
+        raise InputError(f"{source}: is a sweep (it has arms); run it with `launch.py sweep`, or train its base")
+    overrides = parse_overrides(arguments)
+    config = validate(TrialConfig, with_overrides(mapping, overrides), where=_blame(source, overrides))
+    return with_absolute_root(config)
+
+
+def load_sweep(path: Path, arguments: Sequence[str] = ()) -> Sweep:
+    """Read a sweep's YAML file, apply `key=value` arguments, and check every arm.
+
+    A path that begins with one of the sweep's own blocks changes the sweep; any other changes the base trial.
+
+    Raises
+    ------
+    InputError
+        If a file, an argument, an arm, or a value of a search space is wrong.
+    """
+    content = load_yaml_mapping(path)
+    if "arms" not in content and "objective" in content:
+        raise InputError(f"{path}: is a trial (it has no arms); run it with `launch.py train`")
+    overrides = parse_overrides(arguments)
+    for_sweep = {key: value for key, value in overrides.items() if key.split(".")[0] in _SWEEP_PATHS}
+    for_base = {key: value for key, value in overrides.items() if key not in for_sweep}
+    config = validate(SweepConfig, with_overrides(content, for_sweep), where=_blame(str(path), for_sweep))
+
+    base, base_source = _read_base(config, path)
+    base = with_overrides(base, dict(flatten(config.overrides)))
+    base = with_overrides(base, for_base)
+    if config.tracking is not None:
+        base["tracking"] = config.tracking.model_dump()
+    base.setdefault("name", config.name)
+    arms = tuple(_read_arm(name, content, path) for name, content in config.arms.items())
+    _check_arms(arms, base, source=str(path), base_source=base_source, from_command_line=for_base)
+    _make_root_absolute(base)
+    return Sweep(config=config, base=base, arms=arms)
+
+
+def to_yaml(config: TrialConfig | SweepConfig) -> str:
+    """Return a configuration as YAML text that loads to the same configuration."""
+    return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def with_absolute_root(config: TrialConfig) -> TrialConfig:
+    """Return the configuration with `data.root` absolute: trials of a sweep run in other folders."""
+    values = config.model_dump()
+    _make_root_absolute(values)
+    return TrialConfig.model_validate(values)
+
+
+def _make_root_absolute(values: dict[str, Any]) -> None:
+    data = values.get("data")
+    if isinstance(data, dict) and isinstance(data.get("root"), str):
+        data["root"] = str(Path(data["root"]).expanduser().absolute())
+
+
+def _read_base(config: SweepConfig, path: Path) -> tuple[dict[str, Any], str]:
+    if isinstance(config.base, dict):
+        return config.base, f"{path}: base"
+    base_path = path.parent / config.base
+    if not base_path.is_file():
+        raise InputError(f"{path}: base: found {config.base!r}, and there is no file {base_path}")
+    base = load_yaml_mapping(base_path)
+    if "arms" in base:
+        raise InputError(f"{path}: base: {base_path} is a sweep (it has arms); expected a trial")
+    return base, str(base_path)
+
+
+def _read_arm(name: str, content: Mapping[str, Any], path: Path) -> Arm:
+    fixed: dict[str, Any] = {}
+    spaces: dict[str, Space] = {}
+
+    def read(block: Mapping[str, Any], prefix: str) -> None:
+        for key, value in block.items():
+            dotted = f"{prefix}{key}"
+            kind = space_type(value)
+            if kind is not None:
+                where = f"{path}: arms.{name}.{dotted}"
+                spaces[dotted] = validate(kind, value, where=lambda _, where=where: where)  # type: ignore[misc]
+            elif isinstance(value, Mapping) and value:
+                read(value, f"{dotted}.")
+            else:
+                fixed[dotted] = value
+
+    read(content, "")
+    return Arm(name=name, fixed=fixed, spaces=spaces)
+
+
+def _check_arms(
+    arms: Sequence[Arm],
+    base: Mapping[str, Any],
+    *,
+    source: str,
+    base_source: str,
+    from_command_line: Mapping[str, Any],
+) -> None:
+    """Validate each arm with every end of every space, so that no trial is refused after the start."""
+    for arm in arms:
+
+        def where(path: str, arm: Arm = arm) -> str:
+            if path in arm.fixed or path in arm.spaces:
+                return f"{source}: arms.{arm.name}"
+            return _blame(base_source, from_command_line)(path)
+
+        for point in arm.probe_points():
+            values = with_overrides(base, {**arm.fixed, **point})
+            validate(TrialConfig, values, where=where)
+
+
+def _blame(source: str, overrides: Mapping[str, Any]) -> Callable[[str], str]:
+    """Return what stands before a path in a message: nothing where the command line set it, else the file."""
+
+    def where(path: str) -> str:
+        on_command_line = any(path == key or key.startswith(f"{path}.") for key in overrides)
+        return "" if path and on_command_line else source
+
+    return where
+

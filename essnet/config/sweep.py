@@ -1,0 +1,90 @@
+"""The schema of a sweep: arms over a base trial, how they are searched, and what they may use."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from essnet.config.trial import Block, Name, NonNegative, NonNegativeFloat, Positive, PositiveFloat, TrackingConfig
+
+METRICS = ("val/miou", "val/mean_accuracy", "val/pixel_accuracy", "val/fw_iou", "val/loss")
+"""Metrics of an evaluation, by which a sweep can search and compare."""
+
+
+class SearchConfig(Block):
+    """How the points of the search spaces are chosen."""
+
+    algorithm: Literal["grid", "random", "optuna"] = "grid"
+    num_trials: Positive | None = None
+    """Trials of the arms that have a search space, dealt evenly among them; grid runs every point instead."""
+    seed: NonNegative = 0
+    metric: Literal[METRICS] = "val/miou"  # type: ignore[valid-type]  # the one list of metric names
+    mode: Literal["max", "min"] = "max"
+
+    @model_validator(mode="after")
+    def _trials(self) -> Self:
+        if self.algorithm == "grid" and self.num_trials is not None:
+            raise ValueError("num_trials: grid runs every point; leave it out, or take algorithm: random")
+        if self.algorithm != "grid" and self.num_trials is None:
+            raise ValueError(f"num_trials: is missing; algorithm: {self.algorithm} needs to know how many")
+        return self
+
+
+class SchedulerConfig(Block):
+    """Whether trials that lag behind are stopped early. The baseline never is."""
+
+    name: Literal["none", "asha"] = "none"
+    grace_steps: Positive | None = None
+    """Steps that every trial gets before asha may stop it; null: the first evaluation."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """asha lets the best 1/reduction_factor of the trials go on at each rung."""
+
+
+class ResourcesConfig(Block):
+    """What one trial takes."""
+
+    gpus: NonNegativeFloat | None = None
+    """GPUs of a trial; null: one where there are GPUs, none where there are not."""
+    cpus: PositiveFloat | None = None
+    """CPU cores of a trial; null: an equal share per GPU, or 1 without GPUs."""
+    max_concurrent: Positive | None = None
+    """Most trials at once; null: as many as fit."""
+
+
+class FailureConfig(Block):
+    """What happens to a trial that fails."""
+
+    max_retries: NonNegative = 1
+    """How often a trial is started again, from its last checkpoint."""
+
+
+class SweepConfig(Block):
+    """A sweep."""
+
+    name: Name
+    base: str | dict[str, Any]
+    """A trial YAML, relative to the sweep's own file, or the trial itself."""
+    overrides: dict[str, Any] = {}
+    """Dotted paths, or blocks, that are set in every arm."""
+    arms: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
+    """Name of the arm -> its overrides; a value may be a search space."""
+    baseline: str
+    """The arm the others are compared with."""
+    search: SearchConfig = SearchConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+    failure: FailureConfig = FailureConfig()
+    tracking: TrackingConfig | None = None
+    """null: the base trial's."""
+
+    @model_validator(mode="after")
+    def _baseline_is_an_arm(self) -> Self:
+        if self.baseline not in self.arms:
+            raise ValueError(f"baseline: found {self.baseline!r}; one of the arms {', '.join(self.arms)}")
+        return self
+
+
+SWEEP_BLOCKS = tuple(SweepConfig.model_fields)
+"""Top-level keys of a sweep file."""

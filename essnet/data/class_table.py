@@ -1,0 +1,151 @@
+"""The classes of a data set: their names in order of class index, and a colour for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from essnet.config.errors import InputError
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """Class names; the position of a name is its class index."""
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise ValueError("a class table needs at least one name")
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes C; class indices are 0 .. C - 1."""
+        return len(self.names)
+
+    def to_json(self) -> list[dict[str, int | str]]:
+        """Rows ``{"id": class index, "name": name}`` in order of the index."""
+        return [{"id": index, "name": name} for index, name in enumerate(self.names)]
+
+    @classmethod
+    def from_json(cls, rows: Iterable[Mapping[str, Any]]) -> ClassTable:
+        """Read what `to_json` wrote; further keys of a row are ignored.
+
+        Raises ValueError if the ids are not 0, 1, 2, ... in this order, or a row lacks id or name.
+        """
+        names: list[str] = []
+        for position, row in enumerate(rows):
+            if (
+                not isinstance(row, Mapping)
+                or row.get("id") != position
+                or not isinstance(row.get("name"), str)
+            ):
+                raise ValueError(f"class table row {position} is {row!r}; expected id {position} and a name")
+            names.append(row["name"])
+        return cls(tuple(names))
+
+
+def read_class_table(path: Path) -> ClassTable:
+    """Read a text file with one class name a line; the first line is class index 0.
+
+    A byte-order mark, CRLF line ends and blank lines at the end are tolerated. Raises InputError if the file
+    is missing or not UTF-8 text, holds no name, an empty name, or the same name twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text; expected one class name a line") from None
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; expected a text file with one class name a line") from None
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); expected one class name a line"
+        ) from None
+    names = [line.strip() for line in text.rstrip().split("\n")]
+    if names == [""]:
+        raise InputError(f"{path}: holds no class name; expected one a line")
+    line_of: dict[str, int] = {}
+    for line, name in enumerate(names, start=1):
+        if not name:
+            raise InputError(
+                f"{path}: line {line} is empty; expected a class name on every line before the last"
+            )
+        if name in line_of:
+            raise InputError(
+                f"{path}: line {line} repeats {name!r} of line {line_of[name]}; names must differ"
+            )
+        line_of[name] = line
+    return ClassTable(tuple(names))
+
+
+def class_colours(num_classes: int) -> npt.NDArray[np.uint8]:
+    """Well-separated colours (num_classes, 3), uint8 RGB, none of them near black or white.
+
+    The colour of a class does not depend on the number of classes. The first 512 are each as far as possible
+    from all before them in OKLab (Ottosson 2020, https://bottosson.github.io/posts/oklab/); those after are
+    spread evenly over hue, saturation and value.
+    """
+    if num_classes < 0:
+        raise ValueError(f"num_classes={num_classes} must not be negative")
+    farthest = _farthest_colours()
+    if num_classes <= len(farthest):
+        return farthest[:num_classes].copy()
+    return np.concatenate([farthest, _evenly_spread_colours(num_classes - len(farthest))])
+
+
+@lru_cache(maxsize=1)
+def _farthest_colours(count: int = 512) -> npt.NDArray[np.uint8]:
+    levels = np.linspace(0, 255, 17).round()
+    candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    points = _oklab(candidates)
+    lightness, chroma = points[:, 0], np.hypot(points[:, 1], points[:, 2])
+    usable = (lightness > 0.4) & (lightness < 0.95) & (chroma > 0.05) & (chroma < 0.25)
+    candidates, points = candidates[usable], points[usable]
+    red = int(np.argmin(np.linalg.norm(points - _oklab(np.array([[223.0, 48.0, 48.0]])), axis=1)))
+    chosen = [red]
+    distance = np.linalg.norm(points - points[red], axis=1)
+    for taken in _oklab(np.array([[0.0, 0.0, 0.0], [255.0, 255.0, 255.0]])):
+        distance = np.minimum(distance, np.linalg.norm(points - taken, axis=1))
+    while len(chosen) < count:
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return candidates[chosen].astype(np.uint8)
+
+
+def _oklab(colours: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """OKLab coordinates (N, 3) of sRGB colours (N, 3) in 0..255."""
+    srgb = colours / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    to_cones = np.array(
+        [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ]
+    )
+    to_lab = np.array(
+        [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ]
+    )
+    lab: npt.NDArray[np.float64] = np.cbrt(linear @ to_cones.T) @ to_lab.T
+    return lab
+
+
+def _evenly_spread_colours(count: int) -> npt.NDArray[np.uint8]:
+    # Additive recurrence with powers of the root of x^4 = x + 1: three coordinates without visible order.
+    steps = 1.2207440846057596 ** -np.arange(1.0, 4.0)
+    hue, second, third = ((np.arange(count)[:, None] * steps) % 1).T
+    saturation, value = 0.4 + 0.6 * second, 0.45 + 0.55 * third
+    sector = (np.array([5.0, 3.0, 1.0]) + 6 * hue[:, None]) % 6
+    rgb = value[:, None] * (1 - saturation[:, None] * np.clip(np.minimum(sector, 4 - sector), 0, 1))
+    colours: npt.NDArray[np.uint8] = np.round(rgb * 255).astype(np.uint8)
+    return colours

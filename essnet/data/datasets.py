@@ -1,0 +1,66 @@
+"""From the `data` block to a data set and its training transform: the only module here that knows its fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from essnet.config import DataConfig, FolderData, InputError, TexturesData
+from essnet.data.folder import FolderDataset
+from essnet.data.loading import SegmentationDataset, Transform
+from essnet.data.textures import TexturesDataset
+from essnet.data.transforms import build_train_transform, unchanged
+
+
+def build_dataset(config: DataConfig, split: str, *, cache_dir: Path | None = None) -> SegmentationDataset:
+    """Build one split of a data set.
+
+    Parameters
+    ----------
+    cache_dir
+        Where the scan of a folder is kept, so that it is paid once.
+
+    Raises
+    ------
+    InputError
+        If the data set has a fault.
+    """
+    if isinstance(config, TexturesData):
+        return _textures(config, split)
+    return _folder(config, split, cache_dir)
+
+
+def build_transform(config: DataConfig) -> Transform:
+    """Build the joint augmentation of images and masks in training."""
+    if isinstance(config, TexturesData):
+        return unchanged  # a scene is drawn at the crop's size, and its classes differ by orientation
+    return build_train_transform(
+        crop_size=config.crop_height_width,
+        scale=(config.scale[0], config.scale[1]),
+        flip=config.flip,
+        colour_jitter=config.colour_jitter,
+    )
+
+
+def _textures(config: TexturesData, split: str) -> TexturesDataset:
+    lengths = {"train": config.train_images, "val": config.val_images, "test": config.test_images}
+    return TexturesDataset(
+        split=split,
+        num_classes=config.num_classes,
+        size=config.crop_height_width,
+        length=lengths[split],
+        seed=config.seed,
+    )
+
+
+def _folder(config: FolderData, split: str, cache_dir: Path | None) -> FolderDataset:
+    dataset = FolderDataset(
+        root=Path(config.root),
+        split=split,
+        ignore_value=config.ignore_value,
+        reduce_zero_label=config.reduce_zero_label,
+        cache_dir=cache_dir,
+    )
+    found = dataset.classes.num_classes
+    if config.num_classes not in (None, found):
+        raise InputError(f"data.num_classes: found {config.num_classes}, but {config.root}/classes.txt names {found}")
+    return dataset

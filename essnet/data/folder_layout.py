@@ -1,0 +1,73 @@
+"""The layout of a `folder` data set: which image belongs to which mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from essnet.config.errors import InputError
+from essnet.data.image_files import IMAGE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image file and its mask file."""
+
+    image: Path
+    mask: Path
+
+
+def list_pairs(root: Path, split: str) -> list[Pair]:
+    """The pairs `images/<split>/<stem>.<any>` and `masks/<split>/<stem>.png` in order of the stem.
+
+    Hidden files and files that are no images are passed over. Raises InputError, naming the file, if a folder
+    is missing or empty, a partner is missing, or two images share a stem.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; data.root must hold images/, masks/ and classes.txt")
+    images = _by_stem(_split_folder(root / "images", split), IMAGE_SUFFIXES)
+    mask_folder = _split_folder(root / "masks", split)
+    masks = _by_stem(mask_folder, (".png",))
+    if not images:
+        raise InputError(
+            f"{root / 'images' / split}: holds no image; expected files ending in {', '.join(IMAGE_SUFFIXES)}"
+        )
+    for stem in sorted(images.keys() ^ masks.keys()):
+        if stem in images:
+            raise InputError(f"{images[stem]}: image without mask; {_expected_mask(mask_folder, stem)}")
+        raise InputError(
+            f"{masks[stem]}: mask without image; expected images/{split}/{stem} with one of the endings "
+            f"{', '.join(IMAGE_SUFFIXES)}"
+        )
+    return [Pair(images[stem], masks[stem]) for stem in sorted(images)]
+
+
+def _split_folder(parent: Path, split: str) -> Path:
+    folder = parent / split
+    if folder.is_dir():
+        return folder
+    if not parent.is_dir():
+        raise InputError(f"{parent}: no such folder; expected {parent.name}/{split}/ in data.root")
+    splits = sorted(
+        entry.name for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+    )
+    raise InputError(f"{folder}: no such folder; the splits in {parent} are: {', '.join(splits) or 'none'}")
+
+
+def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.suffix.lower() not in suffixes or path.is_dir():
+            continue
+        if path.stem in found:
+            raise InputError(
+                f"{path}: has the same name as {found[path.stem].name} but for the ending; keep one"
+            )
+        found[path.stem] = path
+    return found
+
+
+def _expected_mask(folder: Path, stem: str) -> str:
+    others = sorted(path.name for path in folder.iterdir() if path.stem == stem)
+    found = f", found {others[0]} (masks must be PNG)" if others else ""
+    return f"expected {folder / stem}.png{found}"

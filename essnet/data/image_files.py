@@ -1,0 +1,132 @@
+"""Image and mask files on disk: any picture becomes RGB, any integer mask becomes its ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageFile
+
+from essnet.config.errors import InputError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+# Pillow stretches grey values of 2 and 4 bits to 0..255; ids have to be brought back.
+_STRETCH = {"L;2": 85, "L;4": 17}
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read_image(path: Path, *, mask_size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+    """Read a picture of any mode as RGB, (H, W, 3) uint8, turned upright as its EXIF orientation says.
+
+    An alpha channel is dropped (the stored colours count), 16-bit grey is scaled to 8 bits. With `mask_size`
+    (H, W) the picture stays as stored if only that matches its mask. Raises InputError if the file cannot be
+    decoded, has values without a fixed range (float, 32-bit), or fits `mask_size` in neither way.
+    """
+    with _opened(path) as image:
+        image.load()
+        orientation = _orientation(image)
+        if orientation in _UPRIGHT and _stays_upright(image.size, orientation, mask_size):
+            image = image.transpose(_UPRIGHT[orientation])
+        pixels = _to_rgb(image, path)
+    if mask_size is not None and pixels.shape[:2] != mask_size:
+        raise size_mismatch(path, (pixels.shape[0], pixels.shape[1]), mask_size)
+    return pixels
+
+
+def check_image_size(path: Path, mask_size: tuple[int, int]) -> None:
+    """Raise InputError unless the image's header says it opens and fits a mask of `mask_size` (H, W)."""
+    with _opened(path) as image:
+        width, height = image.size
+        # The orientation is only asked for where it matters: for a PNG that means to decode it.
+        if (height, width) != mask_size and ((width, height) != mask_size or _orientation(image) < 5):
+            raise size_mismatch(path, (height, width), mask_size)
+
+
+def size_mismatch(path: Path, image_size: tuple[int, int], mask_size: tuple[int, int]) -> InputError:
+    """The error for an image and a mask of different size, both (H, W)."""
+    return InputError(
+        f"{path}: image is {image_size[1]}x{image_size[0]} (width x height) but its mask is "
+        f"{mask_size[1]}x{mask_size[0]}; both must have the same size"
+    )
+
+
+def read_mask_ids(path: Path) -> npt.NDArray[np.integer]:
+    """Read a mask's ids, (H, W) integers: grey PNGs of 1 to 16 bits; palette PNGs give their indices.
+
+    Raises InputError if the file cannot be decoded or its pixels are colours or floats.
+    """
+    with _opened(path) as image:
+        stretch = _stretch(image)
+        image.load()
+        if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
+            raise InputError(
+                f"{path}: mask has mode {image.mode}; expected one integer per pixel (grey 8- or 16-bit PNG, "
+                "or palette PNG)"
+            )
+        ids: npt.NDArray[np.integer] = np.array(image)
+    if ids.dtype == np.bool_:
+        return ids.astype(np.uint8)
+    if stretch != 1:
+        ids //= ids.dtype.type(stretch)
+    return ids
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as image:
+            yield image
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found") from None
+    except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: cannot be read as an image ({reason})") from None
+
+
+def _stretch(image: Image.Image) -> int:
+    """What Pillow multiplies the stored grey values with; known only before the pixels are loaded."""
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile:
+        return 1
+    raw_mode = image.tile[0][3]
+    return _STRETCH.get(raw_mode, 1) if isinstance(raw_mode, str) else 1
+
+
+def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":  # Pillow has turned these already
+        return 1
+    value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return value if isinstance(value, int) else 1
+
+
+def _stays_upright(size: tuple[int, int], orientation: int, mask_size: tuple[int, int] | None) -> bool:
+    width, height = size
+    upright = (width, height) if orientation >= 5 else (height, width)
+    return mask_size is None or upright == mask_size or (height, width) != mask_size
+
+
+def _to_rgb(image: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
+    if image.mode.startswith("I;16"):
+        grey = (np.array(image).astype(np.uint32) * 255 + 32767) // 65535
+        return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise InputError(
+            f"{path}: has {image.mode} pixels (32-bit) without a fixed range; expected 8 or 16 bits"
+        )
+    if image.mode in ("P", "RGBa"):  # Pillow does not take the direct way, or warns on it
+        image = image.convert("RGBA")
+    return np.array(image.convert("RGB"))

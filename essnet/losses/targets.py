@@ -1,0 +1,24 @@
+"""Target ids are checked before anything is computed with them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from essnet.labels import IGNORE_INDEX
+
+
+def check_targets(targets: Tensor, num_classes: int) -> None:
+    """Raise ValueError that names the offending id unless every target is IGNORE_INDEX or lies in [0, C).
+
+    Shapes: targets of any shape, int64.
+    """
+    if targets.dtype != torch.int64:
+        raise ValueError(f"targets must be int64; got {targets.dtype}; convert them with .long()")
+    outside = ((targets < 0) | (targets >= num_classes)) & (targets != IGNORE_INDEX)
+    if outside.any():
+        offending = int(targets[outside][0])
+        raise ValueError(
+            f"targets hold the class id {offending}, but with num_classes={num_classes} ids must lie in "
+            f"0..{num_classes - 1}, or be {IGNORE_INDEX} where a pixel is ignored"
+        )

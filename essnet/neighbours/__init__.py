@@ -1,0 +1,17 @@
+"""Nearest class embeddings: one interface, searched by FAISS or by plain torch."""
+
+from essnet.neighbours.backends import BACKENDS, build_index
+from essnet.neighbours.index import NeighbourIndex
+from essnet.neighbours.nearest import nearest_class
+from essnet.neighbours.similarity import SIMILARITIES, check_similarity
+from essnet.neighbours.torch_index import TorchIndex
+
+__all__ = [
+    "BACKENDS",
+    "SIMILARITIES",
+    "NeighbourIndex",
+    "TorchIndex",
+    "build_index",
+    "check_similarity",
+    "nearest_class",
+]

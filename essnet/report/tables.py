@@ -1,0 +1,60 @@
+"""The comparison as a table for the terminal and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+
+from rich.table import Table
+
+from essnet.report.comparison import ComparedTrial, Comparison
+
+Column = tuple[str, Callable[[ComparedTrial], str]]
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Return the table of all trials, best first; the baseline and the best other trial stand out."""
+    metric = comparison.metric
+    columns: list[Column] = [
+        ("trial", lambda trial: trial.trial_id),
+        ("d", lambda trial: _number(trial.embedding_dim, "d")),
+        ("k", lambda trial: _number(trial.num_neighbours, "d")),
+        ("steps", lambda trial: str(trial.steps)),
+        (metric, lambda trial: _number(trial.metrics.get(metric), ".3f")),
+        ("to baseline", lambda trial: _number(comparison.difference(trial), "+.3f")),
+        ("ms/step", lambda trial: _number(trial.metrics.get("perf/step_ms"), ".0f")),
+        ("x", lambda trial: _number(comparison.ratio(trial, "perf/step_ms"), ".2f")),
+        ("loss MiB", lambda trial: _number(trial.metrics.get("perf/loss_memory_mib"), ".1f")),
+        ("x", lambda trial: _number(comparison.ratio(trial, "perf/loss_memory_mib"), ".2f")),
+        ("state", lambda trial: trial.state.lower()),
+    ]
+    caption = (
+        f"{metric}: each trial's best evaluation. x: as a multiple of the baseline. "
+        "loss MiB: peak of output layer and loss for a batch, forward and backward."
+    )
+    table = Table(title=f"sweep {comparison.sweep}", title_justify="left", caption=caption, caption_justify="left")
+    for title, _ in columns:
+        table.add_column(title, justify="left" if title in ("trial", "state") else "right", no_wrap=True)
+    for trial in comparison.ranked():
+        style = "cyan" if trial is comparison.baseline else "bold green" if trial is comparison.best else None
+        table.add_row(*(value(trial) for _, value in columns), style=style)
+    return table
+
+
+def comparison_csv(comparison: Comparison) -> str:
+    """Return one line a trial: what identifies it, its overrides, its metrics."""
+    overrides = sorted({path for trial in comparison.trials for path in trial.overrides})
+    metrics = sorted({name for trial in comparison.trials for name in trial.metrics})
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["trial_id", "arm", "seed", "state", "steps", "run_id", *overrides, *metrics, "difference"])
+    for trial in comparison.ranked():
+        identity = [trial.trial_id, trial.arm, trial.seed, trial.state, trial.steps, trial.run_id]
+        values = [trial.overrides.get(path) for path in overrides] + [trial.metrics.get(name) for name in metrics]
+        writer.writerow([*identity, *values, comparison.difference(trial)])
+    return buffer.getvalue()
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

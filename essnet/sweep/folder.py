@@ -1,0 +1,92 @@
+"""A sweep's folder: its state as small JSON files that are written atomically and read by anybody.
+
+    <output>/<sweep>/
+        sweep.yaml        the sweep as it was asked for
+        sweep.json        address of the tracking store, parent run, version
+        trials/<trial_id>/
+            trial.json    arm, overrides, seed, state: written by the sweep's driver alone
+            progress.json, run.json, history.jsonl, result.json, error.json, config.yaml, checkpoints/, ...:
+                          written by the trial alone
+        ray/              Ray Tune's own files; nothing is ever read back from them
+
+Resuming needs these files only: nothing is unpickled, and a driver that was killed leaves nothing to repair.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from essnet.atomic_files import read_json, write_json
+from essnet.config import InputError
+
+PENDING, RUNNING, COMPLETED, STOPPED, FAILED = "PENDING", "RUNNING", "COMPLETED", "STOPPED", "FAILED"
+ENDED = (COMPLETED, STOPPED)
+"""States in which a trial is never run again. STOPPED: ended early by the scheduler."""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What the driver knows of a trial."""
+
+    trial_id: str
+    index: int
+    arm: str
+    arm_index: int
+    overrides: dict[str, Any]
+    point: dict[str, Any]
+    """The searched part of `overrides`."""
+    seed: int
+    max_steps: int
+    state: str = PENDING
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """Reads and writes one sweep's folder."""
+
+    path: Path
+
+    def trial(self, trial_id: str) -> Path:
+        """Return the folder of a trial."""
+        return self.path / "trials" / trial_id
+
+    def write_record(self, record: TrialRecord) -> None:
+        """Store a trial's record."""
+        write_json(self.trial(record.trial_id) / "trial.json", asdict(record))
+
+    def records(self) -> list[TrialRecord]:
+        """Return all records, in the order of their index."""
+        records = [TrialRecord(**read_json(path)) for path in self.path.glob("trials/*/trial.json")]
+        return sorted(records, key=lambda record: record.index)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process.
+
+        Raises
+        ------
+        InputError
+            If another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                raise InputError(
+                    f"{self.path}: this sweep is running already, in process {file.read() or 'unknown'}; "
+                    "wait for it, or choose another name=..."
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+            file.truncate(0)

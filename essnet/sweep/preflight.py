@@ -1,0 +1,27 @@
+"""Everything that would stop a trial at its start is found before the first one starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from essnet.config import Sweep
+from essnet.training import build_trial
+
+
+def check_arms(sweep: Sweep, *, cache_dir: Path) -> None:
+    """Build data sets and model of each arm once, with every end of its search spaces.
+
+    Raises
+    ------
+    InputError
+        If an arm's device, data set, encoder or weights are not there.
+    """
+    seen: list[object] = []
+    for arm in sweep.arms:
+        for point in arm.probe_points():
+            config = sweep.trial_config({**arm.fixed, **point})
+            # Arms share data and network as a rule: what was built once is not built again.
+            parts = (config.data, config.model, config.trainer.device, config.evaluation.split, config.objective.name)
+            if parts not in seen:
+                seen.append(parts)
+                build_trial(config, cache_dir=cache_dir)

@@ -1,0 +1,85 @@
+"""One trial inside a Ray worker."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from essnet.atomic_files import write_json
+from essnet.config import InputError, TrialConfig, to_yaml
+from essnet.config.overrides import flatten
+from essnet.tracking import MlflowTracker, RunStore
+from essnet.training import NonFiniteLossError, Trainer
+
+
+def run_trial(task: Mapping[str, Any]) -> None:
+    """Run a trial from where its last checkpoint is.
+
+    `task` is a `Task` of the runner as a mapping. The folder's files say how it went: `result.json` when it reached
+    its last step, `error.json` when it failed. An error that would come again is not raised, so that Ray does not
+    retry it.
+    """
+    directory = Path(task["directory"])
+    (directory / "error.json").unlink(missing_ok=True)
+    try:
+        config = TrialConfig.model_validate(task["trial"])
+        (directory / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+        trainer = Trainer(
+            config,
+            directory=directory,
+            cache_dir=Path(task["cache_dir"]),
+            report=lambda step, metrics: tune.report({"step": step, **metrics}),
+            progress=_progress_file(directory / "progress.json", config.trainer.max_steps),
+            resume=True,
+        )
+        trainer.track_with(_tracker(task, config))
+        trainer.train()
+    except (InputError, NonFiniteLossError) as error:
+        write_json(directory / "error.json", {"message": str(error), "traceback": traceback.format_exc()})
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        write_json(directory / "error.json", {"message": message, "traceback": traceback.format_exc()})
+        raise
+
+
+def _tracker(task: Mapping[str, Any], config: TrialConfig) -> MlflowTracker:
+    tracking = task["tracking"]
+    store = RunStore(tracking["uri"], tracking["experiment"], artifact_root=Path(tracking["artifact_root"]))
+    run_id = store.start(
+        task["trial_id"],
+        identity={"essnet.trial_id": task["trial_id"], "mlflow.parentRunId": tracking["parent_run_id"]},
+        tags={"essnet.kind": "trial", "essnet.sweep": tracking["sweep"], "essnet.arm": task["arm"]},
+        params=dict(flatten(config.model_dump())),
+    )
+    directory = Path(task["directory"])
+    write_json(directory / "run.json", {"run_id": run_id, "tracking_uri": tracking["uri"]})
+    tracker = MlflowTracker(store, run_id)
+    tracker.log_artifact(directory / "config.yaml", "")
+    return tracker
+
+
+def _progress_file(path: Path, max_steps: int) -> Callable[[int, Mapping[str, float]], None]:
+    """Return a callback that writes the progress at most once a second."""
+    started = time.time()
+    written = 0.0
+    first_step: int | None = None
+
+    def write(step: int, metrics: Mapping[str, float]) -> None:
+        nonlocal written, first_step
+        first_step = step - 1 if first_step is None else first_step
+        now = time.time()
+        if now - written < 1.0 and step != max_steps:
+            return
+        written = now
+        per_step = (now - started) / (step - first_step)
+        write_json(
+            path,
+            {"step": step, "max_steps": max_steps, "loss": metrics["train/loss"], "seconds_per_step": per_step},
+        )
+
+    return write

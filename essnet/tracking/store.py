@@ -1,0 +1,116 @@
+"""MLflow's store: where it is, and the runs in it, found again by their tags."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+# Before mlflow is imported: it reads these once. A dead server shall answer within seconds, not minutes.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+from mlflow import MlflowClient
+from mlflow.entities import Param, Run
+from mlflow.exceptions import MlflowException
+
+from essnet import __version__
+from essnet.config import InputError
+
+_PARAMS_PER_BATCH = 100
+_PARAM_LENGTH = 6000
+logging.getLogger("alembic").setLevel(logging.WARNING)  # schema migrations of a fresh sqlite file
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+
+def default_uri(output: Path) -> str:
+    """Return the address of the store that lies in the output folder."""
+    return f"sqlite:///{output.absolute() / 'mlflow.db'}"
+
+
+class RunStore:
+    """The runs of one MLflow experiment.
+
+    Making one creates database and experiment where they are missing. With sqlite that has to happen in one
+    process before others open the store: concurrent first openings fail in MLflow's schema migration.
+
+    Raises
+    ------
+    InputError
+        If the store cannot be reached.
+    """
+
+    def __init__(self, uri: str, experiment: str, *, artifact_root: Path) -> None:
+        self.uri = uri
+        self.experiment = experiment
+        self.artifact_root = artifact_root
+        try:
+            self.client = MlflowClient(tracking_uri=uri)
+            found = self.client.get_experiment_by_name(experiment)
+            if found is not None:
+                self.experiment_id: str = found.experiment_id
+                return
+            # A server decides itself where artifacts lie; beside a database they lie in the output folder.
+            location = None if uri.startswith(("http://", "https://")) else (artifact_root / experiment).absolute()
+            self.experiment_id = self.client.create_experiment(
+                experiment, artifact_location=location.as_uri() if location else None
+            )
+        except MlflowException as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"tracking.uri: {uri} does not answer as an MLflow store ({reason})") from None
+
+    def find(self, tags: Mapping[str, str]) -> Run | None:
+        """Return the newest run that has all `tags`, or None."""
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        runs = self.client.search_runs([self.experiment_id], filter_string=query, max_results=1)
+        return runs[0] if runs else None
+
+    def start(
+        self, name: str, *, identity: Mapping[str, str], tags: Mapping[str, str], params: Mapping[str, object]
+    ) -> str:
+        """Return the id of the run with the tags `identity`, running again; make it if there is none.
+
+        Parameters
+        ----------
+        name
+            The run's name in the UI.
+        identity
+            Tags by which the run is found again.
+        tags
+            Further tags of a new run.
+        params
+            Parameters of a new run; MLflow never changes one later.
+        """
+        run = self.find(identity)
+        if run is not None:
+            self.client.update_run(run.info.run_id, status="RUNNING")
+            return str(run.info.run_id)
+        all_tags = {"essnet.version": __version__, **tags, **identity}
+        created = self.client.create_run(self.experiment_id, run_name=name, tags=all_tags)
+        run_id = str(created.info.run_id)
+        entries = [Param(key, str(value)[:_PARAM_LENGTH]) for key, value in params.items()]
+        for begin in range(0, len(entries), _PARAMS_PER_BATCH):
+            self.client.log_batch(run_id, params=entries[begin : begin + _PARAMS_PER_BATCH])
+        return run_id
+
+    def end(self, run_id: str, status: str) -> None:
+        """End a run as FINISHED, FAILED or KILLED."""
+        self.client.set_terminated(run_id, status)
+
+    def describe(self, run_id: str, text: str) -> None:
+        """Set the description that the UI shows on a run's page."""
+        self.client.set_tag(run_id, "mlflow.note.content", text)
+
+    def children(self, parent_run_id: str) -> Sequence[Run]:
+        """Return all runs below a parent."""
+        query = f"tags.`mlflow.parentRunId` = '{parent_run_id}'"
+        runs: list[Run] = []
+        token = None
+        while True:
+            page = self.client.search_runs([self.experiment_id], filter_string=query, page_token=token)
+            runs.extend(page)
+            token = page.token
+            if not token:
+                return runs

@@ -1,0 +1,71 @@
+"""What a run leaves behind besides its checkpoints: its history and its result, as small files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from essnet.atomic_files import write_atomically
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended.
+
+    `metrics` are those of the evaluation with the best mIoU, with the run's `perf/` figures; `steps` counts the
+    optimizer steps that were taken.
+    """
+
+    directory: Path
+    best_checkpoint: Path | None
+    last_checkpoint: Path | None
+    metrics: Mapping[str, float]
+    steps: int
+    interrupted: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result with paths as text."""
+        values = asdict(self)
+        return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+
+
+class History:
+    """The evaluations of a run, one JSON object a line, in `history.jsonl`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def rewind(self, step: int) -> None:
+        """Forget what came after `step`: a resumed run does it again."""
+        lines = [json.dumps(entry) for entry in read_history(self._path) if entry["step"] <= step]
+        text = "".join(f"{line}\n" for line in lines)
+        write_atomically(self._path, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def append(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Add an evaluation."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "metrics": dict(metrics)}) + "\n")
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Read `history.jsonl`; a last line that was cut off by a crash is left out."""
+    if not path.is_file():
+        return []
+    entries = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            break
+    return entries
+
+
+def best_value(directory: Path, metric: str, mode: str) -> float | None:
+    """Return the best value of a metric over a run's evaluations, or None where there are none."""
+    values = [entry["metrics"][metric] for entry in read_history(directory / "history.jsonl")]
+    if not values:
+        return None
+    return float(max(values) if mode == "max" else min(values))

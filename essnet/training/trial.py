@@ -1,0 +1,108 @@
+"""The parts of a trial, built from its configuration; also the check that they can be built at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from essnet.config import InputError, TrialConfig
+from essnet.data import SegmentationDataset, build_dataset, build_transform
+from essnet.data.loading import Transform
+from essnet.models import SegmentationModel, build_model
+from essnet.training.checkpoint import Checkpoint
+from essnet.training.device import resolve_device
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the loop needs."""
+
+    config: TrialConfig
+    device: torch.device
+    model: SegmentationModel
+    train_data: SegmentationDataset
+    eval_data: SegmentationDataset
+    transform: Transform
+
+
+def build_trial(config: TrialConfig, *, cache_dir: Path | None, pretrained: bool = True) -> Trial:
+    """Build device, data sets and model of a trial.
+
+    Parameters
+    ----------
+    cache_dir
+        Where scans of data sets are kept.
+    pretrained
+        Whether the encoder's pretrained weights are read; not needed where a checkpoint's follow.
+
+    Raises
+    ------
+    InputError
+        If the device is not there, the data set has a fault, or there is no such model.
+    """
+    device = resolve_device(config.trainer.device)
+    train_data = build_dataset(config.data, "train", cache_dir=cache_dir)
+    eval_data = build_dataset(config.data, config.evaluation.split, cache_dir=cache_dir)
+    torch.manual_seed(config.seed)  # the initial weights
+    model = build_model(
+        model=config.model,
+        objective=config.objective,
+        num_classes=train_data.classes.num_classes,
+        pretrained=pretrained,
+    )
+    _check_crop_size(config, model)
+    return Trial(
+        config=config,
+        device=device,
+        model=model.to(device),
+        train_data=train_data,
+        eval_data=eval_data,
+        transform=build_transform(config.data),
+    )
+
+
+def load_model(checkpoint: Checkpoint, *, device: torch.device) -> SegmentationModel:
+    """Build a checkpoint's model with its weights, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        If the weights are damaged or do not fit the configuration beside them.
+    """
+    config = checkpoint.config
+    model = build_model(
+        model=config.model,
+        objective=config.objective,
+        num_classes=checkpoint.classes.num_classes,
+        pretrained=False,
+    )
+    load_weights(model, checkpoint)
+    return model.to(device).eval()
+
+
+def load_weights(model: SegmentationModel, checkpoint: Checkpoint) -> None:
+    """Load a checkpoint's weights into a model.
+
+    Raises
+    ------
+    InputError
+        If the weights are damaged or another model's.
+    """
+    try:
+        model.load_state_dict(checkpoint.weights())
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{checkpoint.path}: the weights do not fit its config.yaml ({reason})") from None
+
+
+def _check_crop_size(config: TrialConfig, model: SegmentationModel) -> None:
+    multiple = model.stride_multiple
+    for size in config.data.crop_height_width:
+        if size % multiple:
+            nearest = max(multiple, round(size / multiple) * multiple)
+            raise InputError(
+                f"data.crop_size={config.data.crop_size} must be divisible by {multiple}, the stride of "
+                f"{config.model.architecture} with {config.model.encoder}; nearest is {nearest}"
+            )

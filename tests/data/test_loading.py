@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import itertools
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchvision import tv_tensors
+
+from essnet.config.errors import InputError
+from essnet.data.class_table import ClassTable
+from essnet.data.folder import FolderDataset
+from essnet.data.loading import AugmentedDataset, TrainBatchSampler, eval_loader, train_loader
+from essnet.data.textures import TexturesDataset
+from essnet.data.transforms import PADDING_COLOUR, build_train_transform
+from essnet.labels import IGNORE_INDEX
+from tests.data.fixtures import make_folder_dataset, truncate
+
+
+def textures(length: int = 10) -> TexturesDataset:
+    return TexturesDataset(split="train", num_classes=5, size=(20, 24), length=length)
+
+
+def transform():
+    return build_train_transform(crop_size=(16, 16), colour_jitter=0.3)
+
+
+def first(loader, count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return list(itertools.islice(loader, count))
+
+
+def assert_same_batches(one: list, other: list) -> None:
+    assert len(one) == len(other)
+    for a, b in zip(one, other, strict=True):
+        assert torch.equal(a[0], b[0])
+        assert torch.equal(a[1], b[1])
+
+
+def global_state() -> tuple:
+    return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()
+
+
+@given(st.integers(1, 20), st.integers(1, 9), st.integers(0, 2**40), st.integers(0, 30))
+def test_a_sampler_started_later_goes_on_as_the_uninterrupted_one(
+    length: int, batch_size: int, seed: int, start: int
+) -> None:
+    def sampler(step: int) -> TrainBatchSampler:
+        return TrainBatchSampler(length=length, batch_size=batch_size, seed=seed, start_step=step)
+
+    whole = list(itertools.islice(sampler(0), start + 4))
+    assert list(itertools.islice(sampler(start), 4)) == whole[start:]
+    drawn = list(itertools.chain.from_iterable(whole))
+    assert all(len(batch) == batch_size for batch in whole)
+    assert [draw for _, draw in drawn] == list(range(len(drawn)))
+    for begin in range(0, len(drawn) - length + 1, length):
+        assert sorted(index for index, _ in drawn[begin : begin + length]) == list(range(length))
+
+
+def test_epochs_and_seeds_have_orders_of_their_own() -> None:
+    def order(seed: int) -> list[int]:
+        batches = itertools.islice(TrainBatchSampler(length=50, batch_size=50, seed=seed), 2)
+        return [index for batch in batches for index, _ in batch]
+
+    assert order(0)[:50] != order(0)[50:]
+    assert order(0) != order(1)
+
+
+@pytest.mark.parametrize("changes", [{"length": 0}, {"batch_size": 0}, {"start_step": -1}, {"seed": -1}])
+def test_impossible_samplers_are_refused(changes: dict) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(changes))}={next(iter(changes.values()))}"):
+        TrainBatchSampler(**{"length": 3, "batch_size": 2, "seed": 0, **changes})
+
+
+def test_augmentation_depends_on_seed_and_draw_alone() -> None:
+    dataset = AugmentedDataset(textures(), transform(), seed=1)
+    image = dataset[3, 17][0]
+    torch.manual_seed(99)
+    assert torch.equal(image, dataset[3, 17][0])
+    assert not torch.equal(image, dataset[3, 18][0])
+    assert not torch.equal(image, AugmentedDataset(textures(), transform(), seed=2)[3, 17][0])
+
+
+def test_batches_are_plain_tensors() -> None:
+    images, targets = next(iter(train_loader(textures(), transform=transform(), batch_size=3, seed=0)))
+    assert type(images) is type(targets) is torch.Tensor
+    assert (images.dtype, tuple(images.shape)) == (torch.uint8, (3, 3, 16, 16))
+    assert (targets.dtype, tuple(targets.shape)) == (torch.int64, (3, 16, 16))
+
+
+def test_workers_change_nothing() -> None:
+    def batches(num_workers: int) -> list:
+        return first(
+            train_loader(textures(5), transform=transform(), batch_size=4, seed=7, num_workers=num_workers), 6
+        )
+
+    assert_same_batches(batches(0), batches(2))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_resumed_loader_goes_on_as_the_uninterrupted_one(num_workers: int) -> None:
+    def batches(start_step: int, count: int) -> list:
+        loader = train_loader(
+            textures(),
+            transform=transform(),
+            batch_size=4,
+            seed=7,
+            start_step=start_step,
+            num_workers=num_workers,
+        )
+        return first(loader, count)
+
+    assert_same_batches(batches(0, 6)[3:], batches(3, 3))
+
+
+def test_a_data_set_smaller_than_the_batch_fills_it() -> None:
+    images, _ = next(iter(train_loader(textures(2), transform=transform(), batch_size=5, seed=0)))
+    assert len(images) == 5
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_loading_leaves_the_global_generators_alone(num_workers: int) -> None:
+    before = global_state()
+    first(train_loader(textures(), transform=transform(), batch_size=2, seed=0, num_workers=num_workers), 3)
+    list(eval_loader(textures(4), batch_size=2, num_workers=num_workers))
+    assert global_state() == before
+
+
+class SizedDataset:
+    """Images of given sizes, all pixels of item i being i."""
+
+    def __init__(self, *sizes: tuple[int, int]) -> None:
+        self.sizes = sizes
+        self.classes = ClassTable(tuple(f"c{index}" for index in range(len(sizes))))
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+        size = self.sizes[index]
+        image = torch.full((3, *size), index, dtype=torch.uint8)
+        return tv_tensors.Image(image), tv_tensors.Mask(torch.full(size, index))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_eval_batches_are_padded_to_a_multiple(num_workers: int) -> None:
+    dataset = SizedDataset((5, 9), (8, 3), (4, 4))
+    loader = eval_loader(dataset, batch_size=2, num_workers=num_workers, multiple=4)
+    batches = list(loader)
+    assert len(loader) == len(batches) == 2
+    assert [tuple(targets.shape) for _, targets in batches] == [(2, 8, 12), (1, 4, 4)]
+    index = 0
+    for images, targets in batches:
+        assert type(images) is type(targets) is torch.Tensor
+        for image, target in zip(images, targets, strict=True):
+            height, width = dataset.sizes[index]
+            assert (image[:, :height, :width] == index).all()
+            assert (target[:height, :width] == index).all()
+            outside = torch.ones_like(target, dtype=torch.bool)
+            outside[:height, :width] = False
+            assert (target[outside] == IGNORE_INDEX).all()
+            assert (image[:, outside] == torch.tensor(PADDING_COLOUR)[:, None]).all()
+            index += 1
+    assert_same_batches(list(loader), batches)
+
+
+def message_of(loader) -> str:
+    # pytest.raises would keep the traceback, and with it the workers, until the garbage collector comes.
+    try:
+        list(loader)
+    except InputError as error:
+        return str(error)
+    return "no error"
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_bad_file_is_one_line_from_workers_too(tmp_path: Path, num_workers: int) -> None:
+    root = make_folder_dataset(tmp_path / "d", size=(48, 64))
+    dataset = FolderDataset(root=root, split="train")
+    truncate(root / "images/train/001.png")
+    message = message_of(eval_loader(dataset, batch_size=2, num_workers=num_workers))
+    assert message.startswith(f"{root / 'images/train/001.png'}: cannot be read as an image")
+    assert "\n" not in message

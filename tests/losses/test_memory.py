@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from essnet.losses import margin_regulariser
+from essnet.neighbours import SIMILARITIES, nearest_class
+from tests.losses.batches import LOSSES, make_batch, run
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers the largest storage, in bytes, of any tensor made while it is active."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                self.num_bytes = max(self.num_bytes, leaf.untyped_storage().nbytes())
+        return result
+
+
+CHUNK_BYTES = 100_000
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_no_tensor_of_pixels_times_classes(name: str, similarity: str) -> None:
+    num_classes, num_pixels, dim = 900, 4096, 4
+    batch = make_batch(num_classes=num_classes, dim=dim, size=(1, 64, 64))
+    loss, arguments, _ = LOSSES[name]
+    with LargestTensor() as largest:
+        run(loss, batch, similarity=similarity, chunk_bytes=CHUNK_BYTES, backend="faiss", **arguments) if (
+            "embedding" not in name
+        ) else run(loss, batch, similarity=similarity, chunk_bytes=CHUNK_BYTES, **arguments)
+    pixels_times_neighbours_times_dim = 4 * num_pixels * 4 * dim
+    assert largest.num_bytes <= CHUNK_BYTES
+    assert pixels_times_neighbours_times_dim > 2 * CHUNK_BYTES
+    assert 4 * num_pixels * num_classes > 100 * CHUNK_BYTES
+
+
+def test_prediction_holds_no_tensor_of_pixels_times_classes() -> None:
+    batch = make_batch(num_classes=900, size=(4, 128, 128), dtype=torch.float64)  # searched by torch
+    with LargestTensor() as largest:
+        nearest_class(
+            pixel_embeddings=batch.pixel_embeddings,
+            class_embeddings=batch.class_embeddings,
+            similarity="l2",
+        )
+    assert largest.num_bytes <= 5 << 20
+    assert 8 * 4 * 128 * 128 * 900 > 400 << 20
+
+
+def test_regulariser_holds_no_matrix_of_classes() -> None:
+    classes = make_batch(num_classes=3000).class_embeddings
+    with LargestTensor() as largest:
+        margin_regulariser(class_embeddings=classes, chunk_bytes=CHUNK_BYTES).backward()
+    assert largest.num_bytes <= CHUNK_BYTES
