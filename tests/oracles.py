@@ -41,8 +41,8 @@ def candidate_loss(
 ) -> Tensor:
     """Mean over valid pixels of -log softmax at the target.
 
-    Over all classes; or, with `num_neighbours`, over the target, the nearest others, and `negatives` with their
-    correction.
+    Over all classes; or, with `num_neighbours`, over the target, the nearest others, and `negatives` with
+    their correction.
     """
     num_classes = class_embeddings.shape[0]
     pixels, classes = rows_of(pixel_embeddings).double(), class_embeddings.double()

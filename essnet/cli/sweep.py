@@ -80,7 +80,7 @@ def sweep(
         check_resumable(asked, folder)
     check_arms(asked, cache_dir=output / "cache")
     with folder.locked():
-        tracking = asked.trial_config(asked.arms[0].fixed | asked.arms[0].first_point()).tracking
+        tracking = asked.trial_config({**asked.arms[0].fixed, **asked.arms[0].first_point()}).tracking
         store = RunStore(
             tracking.uri or default_uri(output), tracking.experiment, artifact_root=output / "mlartifacts"
         )

@@ -22,7 +22,10 @@ DEFAULT_OUTPUT = Path("runs")
 
 def people_console(as_json: bool) -> Console:
     """Return where text for people goes: standard output, or standard error beside `--json`."""
-    return Console(stderr=as_json, highlight=False, soft_wrap=not _is_terminal(as_json))
+    console = Console(stderr=as_json, highlight=False)
+    if not console.is_terminal:
+        console.soft_wrap = True  # a log or a pipe has no width; lines are not broken there
+    return console
 
 
 def print_json(result: Any) -> None:
@@ -30,6 +33,3 @@ def print_json(result: Any) -> None:
     sys.stdout.write(json.dumps(result) + "\n")
     sys.stdout.flush()
 
-
-def _is_terminal(stderr: bool) -> bool:
-    return (sys.stderr if stderr else sys.stdout).isatty()

@@ -61,16 +61,21 @@ def _describe(schema: type[BaseModel], problem: Any) -> tuple[str, str]:
     if kind == "missing":
         return path, "is missing"
     if kind == "union_tag_not_found":
-        return f"{path}.name", f"is missing; one of {context.get('expected_tags', '')}"
+        return f"{path}.name", f"is missing; one of {', '.join(_tags(parent, steps[-1]))}"
     if kind == "union_tag_invalid":
-        tags = [tag.strip().strip("'") for tag in str(context["expected_tags"]).split(",")]
-        return f"{path}.name", f"found {context['tag']!r}{did_you_mean(str(context['tag']), tags)}"
+        name = found["name"]
+        return f"{path}.name", f"found {_shorten(name)}{did_you_mean(str(name), _tags(parent, steps[-1]))}"
     if kind == "literal_error":
-        return path, f"found {found!r}; one of {context['expected']}"
+        return path, f"found {_shorten(found)}; one of {context['expected']}"
     if kind == "value_error":
         return path, str(context["error"])
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return path, f"found {found!r}; expected a block of keys"
+        return path, f"found {_shorten(found)}; expected a block of keys"
+    if kind in ("too_short", "string_too_short", "too_long"):
+        least, most = context.get("min_length"), context.get("max_length")
+        bound = f"at least {least}" if least is not None else f"at most {most}"
+        unit = "character" if kind == "string_too_short" else "item"
+        return path, f"found {_shorten(found)}; expected {bound} {unit}{'' if (least or most) == 1 else 's'}"
     return path, f"found {_shorten(found)}; {_lower_first(problem['msg'])}"
 
 
@@ -84,7 +89,8 @@ def _walk(schema: type[BaseModel], location: tuple[str | int, ...]) -> tuple[lis
         if tagged:
             models = tagged
             continue
-        if isinstance(step, str) and (step in _TYPE_STEPS or "[" in step):
+        # A field may have a type's name too (`{int: [1, 8]}`); the members of a union stand below a field.
+        if not models and isinstance(step, str) and (step in _TYPE_STEPS or "[" in step):
             continue  # a member of a plain union such as `int | list[int]`
         parent = models[0] if len(models) == 1 else None
         steps.append(str(step))
@@ -94,6 +100,12 @@ def _walk(schema: type[BaseModel], location: tuple[str | int, ...]) -> tuple[lis
 
 
 _TYPE_STEPS = {"int", "float", "str", "bool", "none", "constrained-int", "constrained-float", "constrained-str"}
+
+
+def _tags(parent: type[BaseModel] | None, field: str) -> list[str]:
+    """Return the names that choose among the models of a field."""
+    models = _models_in(parent.model_fields[field].annotation) if parent else []
+    return [str(_tag_of(model)) for model in models]
 
 
 def _tag_of(model: type[BaseModel]) -> object:

@@ -26,8 +26,9 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
         key, equals, text = argument.partition("=")
         if not equals or not _PATH.fullmatch(key):
             raise InputError(f"{argument}: expected key=value, for example optimizer.lr=1e-3")
-        if key in overrides:
-            raise InputError(f"{key}: given twice on the command line")
+        for other in overrides:
+            if key == other or key.startswith(f"{other}.") or other.startswith(f"{key}."):
+                raise InputError(f"{key}: given twice on the command line{'' if key == other else f' ({other}= too)'}")
         overrides[key] = parse_yaml(text, source=argument)
     return overrides
 
@@ -52,7 +53,13 @@ def set_path(mapping: dict[str, Any], path: str, value: Any) -> None:
 
 
 def with_overrides(mapping: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of `mapping` with every dotted path of `overrides` set."""
+    """Return a copy of `mapping` with every dotted path of `overrides` set.
+
+    Raises
+    ------
+    InputError
+        If something on the way of a path is a value and not a mapping.
+    """
     result = deepcopy(dict(mapping))
     for path, value in overrides.items():
         set_path(result, path, value)

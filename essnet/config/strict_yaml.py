@@ -15,13 +15,28 @@ MAX_BYTES = 1_000_000
 """Largest configuration file that is read; a file beyond it is not a configuration."""
 
 
+_MAX_INT = 2**63 - 1  # what tensors, JSON readers and databases hold
+_MAX_INT_DIGITS = 100
+
+
 class StrictLoader(yaml.SafeLoader):
     """A safe loader with the YAML 1.2 core schema.
 
     PyYAML speaks YAML 1.1: it reads `1e-4` as a string, `010` as 8, `on` as True, and keeps the last of two
     equal keys without a word. Here `1e-4` is a number, `010` is ten, `on` is a string, and a repeated key is
-    an error.
+    an error. Tags (`!!python/...`, `!!set`) and merge keys (`<<`) are refused: nothing here needs them.
     """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node that carries no tag of its own."""
+        event = self.peek_event()
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            shown = tag.replace("tag:yaml.org,2002:", "!!")
+            raise yaml.composer.ComposerError(
+                None, None, f"the tag {shown} is not allowed; write the plain value", event.start_mark
+            )
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Build a dictionary; a key that stands twice is an error."""
@@ -31,6 +46,10 @@ class StrictLoader(yaml.SafeLoader):
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} must be a word, not {type(key).__name__}", key_node.start_mark
+                )
+            if key == "<<":
+                raise yaml.constructor.ConstructorError(
+                    None, None, "merge keys (<<) are not allowed; write the keys out", key_node.start_mark
                 )
             if key in mapping:
                 raise yaml.constructor.ConstructorError(
@@ -46,9 +65,12 @@ def _construct_map(loader: StrictLoader, node: yaml.MappingNode) -> dict[Hashabl
 
 def _construct_int(loader: StrictLoader, node: yaml.ScalarNode) -> int:
     text = str(loader.construct_scalar(node))
-    if text.startswith(("0o", "0x")):
-        return int(text, 0)
-    return int(text, 10)
+    base = 0 if text.startswith(("0o", "0x")) else 10
+    if len(text) > _MAX_INT_DIGITS or abs(int(text, base)) > _MAX_INT:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"the number {text[:20]}... is too large; at most {_MAX_INT}", node.start_mark
+        )
+    return int(text, base)
 
 
 def _construct_float(loader: StrictLoader, node: yaml.ScalarNode) -> float:
@@ -101,11 +123,11 @@ def load_yaml_mapping(path: Path) -> dict[str, Any]:
     InputError
         If the file is missing, a folder, too large, not UTF-8, empty, not YAML, or not a mapping.
     """
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    if not path.is_file():
-        raise InputError(f"{path}: is a folder; expected a YAML file")
     try:
+        if not path.exists():
+            raise InputError(f"{path}: no such file")
+        if not path.is_file():
+            raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no file'}; expected a YAML file")
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path}: {path.stat().st_size} bytes; a configuration has at most {MAX_BYTES}")
         text = path.read_bytes().decode("utf-8-sig")

@@ -138,6 +138,8 @@ class ObjectiveConfig(Block):
     def _consistent(self) -> Self:
         if self.learn_logit_scale and self.similarity == "dot":
             raise ValueError("learn_logit_scale=true needs similarity=l2 or cosine; dot has no logit_scale")
+        if self.renormalise and self.similarity == "dot":
+            raise ValueError("renormalise=true needs similarity=l2 or cosine; dot normalises nothing")
         if self.name == "knn_softmax" and self.num_neighbours < 1:
             raise ValueError(f"num_neighbours={self.num_neighbours} must be at least 1 for knn_softmax")
         if self.name == "sampled_softmax" and self.num_neighbours + self.num_random < 1:
@@ -218,8 +220,8 @@ class TrialConfig(Block):
     @model_validator(mode="after")
     def _crop_fits_stride(self) -> Self:
         stride = self.model.output_stride
-        for size in self.data.crop_height_width if stride else ():
-            if size % stride:
+        for size in self.data.crop_height_width:
+            if stride is not None and size % stride:
                 nearest = max(stride, round(size / stride) * stride)
                 raise ValueError(
                     f"data.crop_size={self.data.crop_size} must be divisible by model.output_stride={stride}; "

@@ -16,12 +16,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from essnet.losses.own_classes import OwnClasses, OwnDistances, OwnProducts
 from essnet.losses.rows import Rows
-from essnet.losses.shared_classes import SharedClasses, SharedDistances, SharedProducts
+from essnet.losses.shared_classes import HIDDEN_BELOW, SharedClasses, SharedDistances, SharedProducts
 from essnet.neighbours.chunks import default_chunk_bytes, rows_per_chunk
 
 # The default, 20, would cost float64 its last digits: exp(-40) is below its rounding.
@@ -92,7 +91,7 @@ class _CandidateSoftmax(torch.autograd.Function):
                 row, place = (columns >= 0).nonzero(as_tuple=True)
                 largest = shared.peaks(pixels[chunk], (row, columns[row, place]))
                 peaks.append(largest.add_(candidates.shared_logit_offset))
-            peak = torch.stack(peaks).amax(dim=0)
+            peak = torch.stack(peaks).amax(dim=0).clamp_(min=HIDDEN_BELOW)
             terms = terms.sub_(peak[:, None]).exp_()
             sums = terms.sum(dim=1)
             if shared is not None:
@@ -102,7 +101,7 @@ class _CandidateSoftmax(torch.autograd.Function):
 
             if grad_pixels is not None:
                 wrong = lead.sigmoid_()  # the probability of not being the target
-                weights = wrong / sums
+                weights = wrong / sums.clamp_(min=torch.finfo(sums.dtype).tiny)  # 0 where no rival is left
                 slopes = torch.cat([-wrong[:, None], terms.mul_(weights[:, None])], dim=1)
                 grad_chunk = own.gradients(slopes, grad_classes=grad_classes)
                 if shared is not None:
@@ -119,8 +118,12 @@ class _CandidateSoftmax(torch.autograd.Function):
         return losses.sum()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        # The saved gradients are constants to autograd: a second derivative would silently miss them.
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "the embedding losses can be differentiated once: call backward without create_graph=True"
+            )
         needed = ctx.needs_input_grad[:3]
         gradients = (g * grad_output if n else None for g, n in zip(ctx.saved_tensors, needed, strict=True))
         return (*gradients, None, None, None, None)

@@ -30,8 +30,9 @@ class OwnDistances:
         self._ids = ids.reshape(-1)
         self._differences = self._classes.index_select(0, self._ids).view(*ids.shape, -1)
         self._differences -= pixels[:, None]
-        self._distances: Tensor = torch.linalg.vector_norm(self._differences, dim=2)
-        return self._distances.mul(-self._scale)
+        self._distances = torch.linalg.vector_norm(self._differences, dim=2)
+        logits: Tensor = self._distances * -self._scale
+        return logits
 
     def gradients(self, slopes: Tensor, *, grad_classes: Tensor) -> Tensor:
         """Return the pixels' gradient; at distance 0, where there is no direction, it is 0."""

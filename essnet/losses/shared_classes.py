@@ -12,6 +12,9 @@ from torch import Tensor
 # its square is finite in float32 too.
 FAR = 1e15
 
+# No logit that counts is as low, and those of hidden classes are lower.
+HIDDEN_BELOW = -1e10
+
 # |e|^2 + |w|^2 - 2 e.w is off by some 3e-7 of |e|^2 + |w|^2 in float32: where it comes out below this share
 # of it, the distance is computed from the difference.
 CLOSE_SHARE = 1e-2

@@ -64,7 +64,7 @@ class SegmentationModel(nn.Module):
         """
         self._check_size(images)
         normalised = (images.to(self.mean.dtype) - self.mean.view(3, 1, 1)) / self.std.view(3, 1, 1)
-        features: Tensor = self.network(normalised)
+        features: Tensor = self.network(normalised.contiguous(memory_format=torch.channels_last))
         return features
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:

@@ -6,34 +6,45 @@ import csv
 import io
 from collections.abc import Callable
 
+from rich import box
 from rich.table import Table
 
 from essnet.report.comparison import ComparedTrial, Comparison
+from essnet.sweep.folder import COMPLETED
 
 Column = tuple[str, Callable[[ComparedTrial], str]]
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Return the table of all trials, best first; the baseline and the best other trial stand out."""
+    """Return the table of all trials, best first, 80 columns wide; the baseline and the best other stand out."""
     metric = comparison.metric
     columns: list[Column] = [
         ("trial", lambda trial: trial.trial_id),
         ("d", lambda trial: _number(trial.embedding_dim, "d")),
         ("k", lambda trial: _number(trial.num_neighbours, "d")),
-        ("steps", lambda trial: str(trial.steps)),
         (metric, lambda trial: _number(trial.metrics.get(metric), ".3f")),
-        ("to baseline", lambda trial: _number(comparison.difference(trial), "+.3f")),
+        ("diff", lambda trial: _number(comparison.difference(trial), "+.3f")),
         ("ms/step", lambda trial: _number(trial.metrics.get("perf/step_ms"), ".0f")),
         ("x", lambda trial: _number(comparison.ratio(trial, "perf/step_ms"), ".2f")),
-        ("loss MiB", lambda trial: _number(trial.metrics.get("perf/loss_memory_mib"), ".1f")),
+        ("MiB", lambda trial: _number(trial.metrics.get("perf/loss_memory_mib"), ".1f")),
         ("x", lambda trial: _number(comparison.ratio(trial, "perf/loss_memory_mib"), ".2f")),
-        ("state", lambda trial: trial.state.lower()),
     ]
+    steps = {trial.steps for trial in comparison.trials}
+    trained = f" after {steps.pop()} steps" if len(steps) == 1 else ""
+    if not trained or any(trial.state != COMPLETED for trial in comparison.trials):
+        columns.append(("state", lambda trial: f"{trial.state.lower()}, step {trial.steps}"))
     caption = (
-        f"{metric}: each trial's best evaluation. x: as a multiple of the baseline. "
-        "loss MiB: peak of output layer and loss for a batch, forward and backward."
+        f"{metric}: best evaluation; diff: to the baseline; x: as a multiple of the baseline\n"
+        "MiB: peak of output layer and loss for one batch, forward and backward"
     )
-    table = Table(title=f"sweep {comparison.sweep}", title_justify="left", caption=caption, caption_justify="left")
+    table = Table(
+        title=f"sweep {comparison.sweep}{trained}",
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for title, _ in columns:
         table.add_column(title, justify="left" if title in ("trial", "state") else "right", no_wrap=True)
     for trial in comparison.ranked():

@@ -6,6 +6,7 @@ ended: nothing is unpickled, and no trial that ended is run again.
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Mapping
@@ -45,16 +46,14 @@ def run_sweep(sweep: Sweep, folder: SweepFolder, *, store: RunStore, placement: 
     The folder's records say how each trial ended, and the parent run is left RUNNING for the caller to end.
     """
     parent_run_id = _start_parent(sweep, folder, store)
-    task = {
-        "cache_dir": str(cache_dir.absolute()),
-        "tracking": {
-            "uri": store.uri,
-            "experiment": store.experiment,
-            "artifact_root": str(store.artifact_root.absolute()),
-            "parent_run_id": parent_run_id,
-            "sweep": sweep.config.name,
-        },
+    tracking = {
+        "uri": store.uri,
+        "experiment": store.experiment,
+        "artifact_root": str(store.artifact_root.absolute()),
+        "parent_run_id": parent_run_id,
+        "sweep": sweep.config.name,
     }
+    task = {"cache_dir": str(cache_dir.absolute()), "tracking": tracking}
     searcher = PlannedSearch(sweep, folder, task=task, threads=placement.threads)
     if not searcher.remaining:
         return
@@ -63,7 +62,7 @@ def run_sweep(sweep: Sweep, folder: SweepFolder, *, store: RunStore, placement: 
         num_gpus=placement.machine_gpus,
         include_dashboard=False,
         log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
     )
     try:
         tune.Tuner(
@@ -79,7 +78,7 @@ def run_sweep(sweep: Sweep, folder: SweepFolder, *, store: RunStore, placement: 
                 name="tune",
                 storage_path=str(folder.path.absolute() / "ray"),
                 failure_config=tune.FailureConfig(max_failures=sweep.config.failure.max_retries),
-                callbacks=[SweepCallback(folder.path.absolute(), task["tracking"])],
+                callbacks=[SweepCallback(folder.path.absolute(), tracking)],
                 verbose=0,
             ),
         ).fit()
@@ -115,10 +114,10 @@ class PlannedSearch(Searcher):
         """How many trials are still to be handed out."""
         return len(self._queue)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> Any:
         """Return the next trial as a task for `run_trial`; Ray's own `trial_id` is only its ticket."""
         if not self._queue:
-            return str(Searcher.FINISHED)
+            return Searcher.FINISHED
         planned = self._queue.pop(0)
         record = self._known.get(planned.trial_id) or self._new_record(planned)
         config = self._trial_config(record)

@@ -53,10 +53,13 @@ def build_trial(config: TrialConfig, *, cache_dir: Path | None, pretrained: bool
         pretrained=pretrained,
     )
     _check_crop_size(config, model)
+    if config.trainer.batch_size == 1 and any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules()):
+        raise InputError("trainer.batch_size: found 1; batch normalisation needs at least 2 images")
     return Trial(
         config=config,
         device=device,
-        model=model.to(device),
+        # Channels last: a tenth to a fifth off a step on CPU, and what tensor cores want.
+        model=model.to(device, memory_format=torch.channels_last),
         train_data=train_data,
         eval_data=eval_data,
         transform=build_transform(config.data),
@@ -79,7 +82,7 @@ def load_model(checkpoint: Checkpoint, *, device: torch.device) -> SegmentationM
         pretrained=False,
     )
     load_weights(model, checkpoint)
-    return model.to(device).eval()
+    return model.to(device, memory_format=torch.channels_last).eval()
 
 
 def load_weights(model: SegmentationModel, checkpoint: Checkpoint) -> None:
@@ -106,3 +109,8 @@ def _check_crop_size(config: TrialConfig, model: SegmentationModel) -> None:
                 f"data.crop_size={config.data.crop_size} must be divisible by {multiple}, the stride of "
                 f"{config.model.architecture} with {config.model.encoder}; nearest is {nearest}"
             )
+    if min(config.data.crop_height_width) < model.minimum_side:
+        raise InputError(
+            f"data.crop_size={config.data.crop_size} is too small for {config.model.architecture}; "
+            f"at least {model.minimum_side}"
+        )

@@ -238,8 +238,7 @@ def test_at_distance_zero_there_is_no_direction(name: str) -> None:
     compare(name, batch)
 
 
-@pytest.mark.parametrize("similarity", ["l2", "cosine"])
-def test_close_classes_do_not_cost_their_digits(similarity: str) -> None:
+def test_close_classes_do_not_cost_their_digits() -> None:
     batch = make_batch(logit_scale=100.0, size=(1, 6, 6))
     classes = batch.class_embeddings.detach().clone()
     classes[1::2] = classes[:-1:2] + 3e-4
@@ -248,7 +247,7 @@ def test_close_classes_do_not_cost_their_digits(similarity: str) -> None:
         classes.detach()[batch.targets.clamp(min=0)].permute(0, 3, 1, 2) + 1e-4 * torch.ones(4)[:, None, None]
     )
     batch.pixel_embeddings = pixels.requires_grad_()
-    compare("embedding_softmax", batch, similarity=similarity)
+    compare("embedding_softmax", batch)
 
 
 @each_loss
@@ -319,9 +318,8 @@ def test_second_derivatives_are_refused(name: str) -> None:
         targets=batch.targets,
         **arguments,
     )
-    (gradient,) = torch.autograd.grad(value, batch.class_embeddings, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
+    with pytest.raises(RuntimeError, match="differentiated once: call backward without create_graph=True"):
+        torch.autograd.grad(value, batch.class_embeddings, create_graph=True)
 
 
 @each_loss
