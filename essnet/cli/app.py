@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,15 +14,17 @@ from essnet import __version__
 from essnet.cli import doctor, evaluate, predict, report, sweep, train, ui
 from essnet.config.errors import InputError
 
-_UsageError = typer.BadParameter.__mro__[1]
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """The base of all errors of the command line's own grammar; typer gives it no public name."""
+
+_IMPOSSIBLE_PATH = (errno.ENAMETOOLONG, errno.ENOTDIR)
+"""What the system says of a path that can never be there; which of the paths, only the user knows."""
 
 app = typer.Typer(
     name="essnet",
-    help="Find out which embedding dimension d and how many neighbours k a segmentation with many classes needs, "
-    "and what they cost against the full softmax.",
+    help="Find out which embedding dimension d and how many neighbours k a segmentation with many classes "
+    "needs, and what they cost against the full softmax.",
     epilog="Begin with: launch.py doctor, then: launch.py sweep experiments/textures/sweep.yaml",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -51,7 +54,7 @@ def _program(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 bad input, 130 interrupted."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in arguments
     try:
         code = typer.main.get_command(app)(args=arguments, standalone_mode=False)
@@ -59,6 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail(2, _message(error), debug)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail(130, "interrupted; go on with --resume", debug)
+    except OSError as error:
+        if error.errno in _IMPOSSIBLE_PATH:
+            code = _fail(2, f"{error.filename}: {error.strerror}", debug)
+        else:
+            code = _fail(1, f"{type(error).__name__}: {error}", debug)
     except Exception as error:
         code = _fail(1, f"{type(error).__name__}: {_message(error)}", debug)
     sys.exit(code if isinstance(code, int) else 0)

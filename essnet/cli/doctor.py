@@ -11,7 +11,16 @@ from pathlib import Path
 
 import typer
 
-from essnet.cli.terminal import DEFAULT_OUTPUT, Debug, Json, Output, people_console, print_json
+from essnet.cli.terminal import (
+    DEFAULT_OUTPUT,
+    Debug,
+    Json,
+    Output,
+    check_writable,
+    people_console,
+    print_json,
+)
+from essnet.config.errors import InputError
 
 Finding = tuple[bool, str]
 """Whether all is well, and what was found or what to do."""
@@ -94,10 +103,12 @@ def _memory() -> Finding:
 
 
 def _disk(output: Path) -> Finding:
+    try:
+        check_writable(output)
+    except InputError as error:
+        return False, str(error)
     folder = next(path for path in (output.absolute(), *output.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free / _GIB
-    if not os.access(folder, os.W_OK):
-        return False, f"{folder} cannot be written; choose another --output"
     advice = "" if free >= _ENOUGH_DISK_GIB else "; make room, or choose another --output"
     return free >= _ENOUGH_DISK_GIB, f"{free:.1f} GiB free at {folder}{advice}"
 

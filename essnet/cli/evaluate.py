@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from essnet.cli.terminal import DEFAULT_OUTPUT, Debug, Json, Output, Overrides, people_console, print_json
+from essnet.cli.terminal import (
+    DEFAULT_OUTPUT,
+    Debug,
+    Json,
+    Output,
+    Overrides,
+    people_console,
+    print_json,
+)
 
 
 def evaluate(
@@ -29,8 +37,8 @@ def evaluate(
     """
     from essnet.config import InputError, trial_from_mapping
     from essnet.data import build_dataset, eval_loader
-    from essnet.training import load_model, open_checkpoint, resolve_device
     from essnet.training import evaluate as compute
+    from essnet.training import load_model, open_checkpoint, resolve_device
 
     opened = open_checkpoint(checkpoint)
     config = trial_from_mapping(opened.config.model_dump(), overrides or (), source=str(checkpoint / "config.yaml"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from essnet.cli.terminal import Debug, Json, people_console, print_json
+from essnet.cli.terminal import Debug, Json, check_writable, people_console, print_json
+from essnet.config.errors import InputError
 
 
 def predict(
@@ -29,16 +31,13 @@ def predict(
 
       launch.py predict runs/train/camvid/checkpoints/best street.jpg --output predictions
     """
-    from essnet.config import InputError
     from essnet.data import read_image
     from essnet.training import load_model, open_checkpoint, resolve_device
     from essnet.training.prediction import predict_image, save_prediction
 
+    check_writable(output)
     opened = open_checkpoint(checkpoint)
-    stems = [path.stem for path in images]
-    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
-    if twice is not None:
-        raise InputError(f"{twice}: two images have this name, and their results would overwrite each other")
+    _check_overwriting(images, output)
     # All are read before anything is written: a bad one leaves nothing half-done.
     pictures = [read_image(path) for path in images]
     model = load_model(opened, device=resolve_device(device))
@@ -52,3 +51,17 @@ def predict(
         console.print(f"{path} -> {labels}, {overlay}", markup=False)
     if as_json:
         print_json({"outputs": outputs})
+
+
+def _check_overwriting(images: Sequence[Path], output: Path) -> None:
+    """Check that no result takes the place of another one or of an image."""
+    sources = {path.resolve(): path for path in images}
+    owners: dict[str, Path] = {}
+    for image in images:
+        for name in (f"{image.stem}.png", f"{image.stem}_overlay.png"):
+            if name in owners:
+                raise InputError(f"{image}: its result {name} would overwrite that of {owners[name]}; rename one")
+            owners[name] = image
+            overwritten = sources.get((output / name).resolve())
+            if overwritten is not None:
+                raise InputError(f"--output: the result {name} would overwrite the image {overwritten}; choose another")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,13 +82,10 @@ def sweep(
         store = RunStore(
             tracking.uri or default_uri(output), tracking.experiment, artifact_root=output / "mlartifacts"
         )
-        # Slurm and others ask with SIGTERM to end; Ray Tune ends cleanly on SIGINT only.
-        before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
         try:
             with show_progress(folder, concurrent=placement.concurrent, console=console):
                 run_sweep(asked, folder, store=store, placement=placement, cache_dir=output / "cache")
         finally:
-            signal.signal(signal.SIGTERM, before)
             if (folder.path / "sweep.json").exists():
                 records = folder.records()
                 comparison = load_comparison(folder)

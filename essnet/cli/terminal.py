@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+
+from essnet.config.errors import InputError
 
 Output = Annotated[Path, typer.Option("--output", help="Folder below which everything is written.", show_default=True)]
 Json = Annotated[bool, typer.Option("--json", help="The last line of standard output is the result as JSON.")]
@@ -18,6 +21,22 @@ Overrides = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as trainer.max_steps=50.", show_default=False),
 ]
 DEFAULT_OUTPUT = Path("runs")
+
+
+def check_writable(folder: Path) -> None:
+    """Check that `folder` can be made and written, without making it.
+
+    Raises
+    ------
+    InputError
+        If a file is in the way, or there is no permission.
+    """
+    way = (folder.absolute(), *folder.absolute().parents)
+    nearest = next(path for path in way if os.path.exists(path))  # Path.exists raises for overlong names
+    if not nearest.is_dir():
+        raise InputError(f"--output: cannot write below {nearest}, which is a file; choose a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"--output: {nearest} cannot be written; choose another folder")
 
 
 def people_console(as_json: bool) -> Console:
@@ -32,4 +51,3 @@ def print_json(result: Any) -> None:
     """Print a result as one line of JSON on standard output."""
     sys.stdout.write(json.dumps(result) + "\n")
     sys.stdout.flush()
-

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from essnet.cli.terminal import DEFAULT_OUTPUT, Debug, Json, Output, Overrides, people_console, print_json
+from essnet.cli.terminal import (
+    DEFAULT_OUTPUT,
+    Debug,
+    Json,
+    Output,
+    Overrides,
+    check_writable,
+    people_console,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from essnet.config import TrialConfig
@@ -44,7 +53,14 @@ def train(
     if fast_dev_run:
         trial = _shortened(trial)
 
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from essnet.atomic_files import write_atomically, write_json
     from essnet.config import to_yaml
@@ -53,6 +69,7 @@ def train(
     from essnet.training import Trainer, interruption_by_signal
 
     console = people_console(as_json)
+    check_writable(output / "train")
     directory = _run_folder(output / "train", trial.name, resume=resume)
     progress = Progress(
         TextColumn("[bold]{task.description}"),
@@ -81,14 +98,17 @@ def train(
             max_eval_batches=1 if fast_dev_run else None,
             resume=resume,
         )
-        directory.mkdir(parents=True, exist_ok=True)
-        text = to_yaml(trial)
-        write_atomically(directory / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
+        if trial.tracking.uri is None:
+            output.mkdir(parents=True, exist_ok=True)
+        # Before the run's folder is made: a store that does not answer leaves nothing behind.
         store = RunStore(
             trial.tracking.uri or default_uri(output),
             trial.tracking.experiment,
             artifact_root=output / "mlartifacts",
         )
+        directory.mkdir(parents=True, exist_ok=True)
+        text = to_yaml(trial)
+        write_atomically(directory / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
         run_id = store.start(
             directory.name,
             identity={"essnet.kind": "train", "essnet.directory": str(directory.absolute())},
@@ -136,6 +156,4 @@ def _run_folder(root: Path, name: str, *, resume: bool) -> Path:
 def _shortened(trial: TrialConfig) -> TrialConfig:
     trainer = trial.trainer.model_copy(update={"max_steps": 2, "log_every_steps": 1, "checkpoint_every_steps": None})
     evaluation = trial.evaluation.model_copy(update={"every_steps": None})
-    return trial.model_copy(
-        update={"name": f"{trial.name}-fast-dev-run", "trainer": trainer, "evaluation": evaluation}
-    )
+    return trial.model_copy(update={"name": f"{trial.name}-fast-dev-run", "trainer": trainer, "evaluation": evaluation})

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class InputError(ValueError):
-    """Bad input: the message is one line that names the file or key, what was found, and what would be right."""
+    """Bad input: the message is one line: the file or key, what was found, and what would be right."""

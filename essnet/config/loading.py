@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from essnet.config.errors import InputError
-from essnet.config.messages import validate
-from essnet.config.overrides import flatten, parse_overrides, with_overrides
+from essnet.config.messages import did_you_mean, validate
+from essnet.config.overrides import dotted_paths, parse_overrides, touches, with_overrides
 from essnet.config.space import Space, space_type
-from essnet.config.strict_yaml import load_yaml_mapping
+from essnet.config.strict_yaml import dump_yaml, load_yaml_mapping
 from essnet.config.sweep import SWEEP_BLOCKS, SweepConfig
 from essnet.config.trial import TrialConfig
 
 _SWEEP_PATHS = set(SWEEP_BLOCKS) - {"base", "overrides", "arms", "baseline"}
 """First words of the `key=value` paths that change the sweep; every other path changes the base trial."""
+
+_MOST_COMBINATIONS = 1000
+"""Points of an arm that are validated one by one, in some tenths of a second."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,12 @@ class Arm:
         return {path: space.probes()[0] for path, space in self.spaces.items()}
 
     def probe_points(self) -> list[dict[str, Any]]:
-        """Return points that have between them every end of every space: if they are valid, all points are."""
+        """Return points that stand for the whole arm: every combination, or of very many each value once."""
+        probes = {path: space.probes() for path, space in self.spaces.items()}
+        if prod(map(len, probes.values())) <= _MOST_COMBINATIONS:
+            return [dict(zip(probes, values, strict=True)) for values in itertools.product(*probes.values())]
         first = self.first_point()
-        others = ({**first, path: value} for path, space in self.spaces.items() for value in space.probes()[1:])
-        return [first, *others]
+        return [first, *({**first, path: value} for path, values in probes.items() for value in values[1:])]
 
 
 @dataclass(frozen=True)
@@ -101,23 +106,29 @@ def load_sweep(path: Path, arguments: Sequence[str] = ()) -> Sweep:
     overrides = parse_overrides(arguments)
     for_sweep = {key: value for key, value in overrides.items() if key.split(".")[0] in _SWEEP_PATHS}
     for_base = {key: value for key, value in overrides.items() if key not in for_sweep}
+    _check_first_words(for_base)
     config = validate(SweepConfig, with_overrides(content, for_sweep), where=_blame(str(path), for_sweep))
 
     base, base_source = _read_base(config, path)
-    base = with_overrides(base, dict(flatten(config.overrides)))
+    in_every_arm = dotted_paths(config.overrides, source=f"{path}: overrides")
+    base = _set(base, in_every_arm, source=f"{path}: overrides")
     base = with_overrides(base, for_base)
     if config.tracking is not None:
         base["tracking"] = config.tracking.model_dump()
     base.setdefault("name", config.name)
     arms = tuple(_read_arm(name, content, path) for name, content in config.arms.items())
-    _check_arms(arms, base, source=str(path), base_source=base_source, from_command_line=for_base)
+
+    def where(key: str) -> str:
+        return _blame(f"{path}: overrides" if touches(key, in_every_arm) else base_source, for_base)(key)
+
+    _check_arms(arms, base, source=str(path), elsewhere=where)
     _make_root_absolute(base)
     return Sweep(config=config, base=base, arms=arms)
 
 
 def to_yaml(config: TrialConfig | SweepConfig) -> str:
     """Return a configuration as YAML text that loads to the same configuration."""
-    return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+    return dump_yaml(config.model_dump())
 
 
 def with_absolute_root(config: TrialConfig) -> TrialConfig:
@@ -130,7 +141,20 @@ def with_absolute_root(config: TrialConfig) -> TrialConfig:
 def _make_root_absolute(values: dict[str, Any]) -> None:
     data = values.get("data")
     if isinstance(data, dict) and isinstance(data.get("root"), str):
-        data["root"] = str(Path(data["root"]).expanduser().absolute())
+        try:
+            data["root"] = str(Path(data["root"]).expanduser().absolute())
+        except RuntimeError:  # `~name` of somebody who is not there
+            raise InputError(f"data.root: found {data['root']!r}; there is no such home folder") from None
+
+
+def _check_first_words(overrides: Mapping[str, Any]) -> None:
+    """Check where the command line's paths begin: a misspelt block of the sweep is no key of a trial."""
+    for path in overrides:
+        first = path.split(".")[0]
+        if first in SWEEP_BLOCKS:
+            raise InputError(f"{path}: {first} stands in the sweep's file; the command line cannot change it")
+        if first not in TrialConfig.model_fields:
+            raise InputError(f"{path}: unknown key{did_you_mean(first, {*TrialConfig.model_fields, *_SWEEP_PATHS})}")
 
 
 def _read_base(config: SweepConfig, path: Path) -> tuple[dict[str, Any], str]:
@@ -152,6 +176,8 @@ def _read_arm(name: str, content: Mapping[str, Any], path: Path) -> Arm:
     def read(block: Mapping[str, Any], prefix: str) -> None:
         for key, value in block.items():
             dotted = f"{prefix}{key}"
+            if dotted in fixed or dotted in spaces:
+                raise InputError(f"{path}: arms.{name}: {dotted}: written twice, dotted and nested")
             kind = space_type(value)
             if kind is not None:
                 where = f"{path}: arms.{name}.{dotted}"
@@ -170,28 +196,33 @@ def _check_arms(
     base: Mapping[str, Any],
     *,
     source: str,
-    base_source: str,
-    from_command_line: Mapping[str, Any],
+    elsewhere: Callable[[str], str],
 ) -> None:
-    """Validate each arm with every end of every space, so that no trial is refused after the start."""
+    """Validate each arm with the ends of its spaces, so that no trial is refused after the start."""
     for arm in arms:
+        arm_source = f"{source}: arms.{arm.name}"
 
-        def where(path: str, arm: Arm = arm) -> str:
-            if path in arm.fixed or path in arm.spaces:
-                return f"{source}: arms.{arm.name}"
-            return _blame(base_source, from_command_line)(path)
+        def where(path: str, arm: Arm = arm, arm_source: str = arm_source) -> str:
+            mine = not path or touches(path, (*arm.fixed, *arm.spaces))
+            return arm_source if mine else elsewhere(path)
 
         for point in arm.probe_points():
-            values = with_overrides(base, {**arm.fixed, **point})
+            values = _set(base, {**arm.fixed, **point}, source=arm_source)
             validate(TrialConfig, values, where=where)
+
+
+def _set(mapping: Mapping[str, Any], overrides: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+    """Set dotted paths that stand in a file; `source` names it where that fails."""
+    try:
+        return with_overrides(mapping, overrides)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
 
 
 def _blame(source: str, overrides: Mapping[str, Any]) -> Callable[[str], str]:
     """Return what stands before a path in a message: nothing where the command line set it, else the file."""
 
     def where(path: str) -> str:
-        on_command_line = any(path == key or key.startswith(f"{path}.") for key in overrides)
-        return "" if path and on_command_line else source
+        return "" if path and touches(path, overrides) else source
 
     return where
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, get_args
 
@@ -99,7 +100,16 @@ def _walk(schema: type[BaseModel], location: tuple[str | int, ...]) -> tuple[lis
     return steps, parent
 
 
-_TYPE_STEPS = {"int", "float", "str", "bool", "none", "constrained-int", "constrained-float", "constrained-str"}
+_TYPE_STEPS = {
+    "int",
+    "float",
+    "str",
+    "bool",
+    "none",
+    "constrained-int",
+    "constrained-float",
+    "constrained-str",
+}
 
 
 def _tags(parent: type[BaseModel] | None, field: str) -> list[str]:
@@ -120,8 +130,12 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
+_SHORT = reprlib.Repr()  # never builds the whole text of a huge value
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
 def _shorten(value: object) -> str:
-    text = repr(value)
+    text = _SHORT.repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

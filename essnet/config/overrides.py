@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -26,9 +26,8 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
         key, equals, text = argument.partition("=")
         if not equals or not _PATH.fullmatch(key):
             raise InputError(f"{argument}: expected key=value, for example optimizer.lr=1e-3")
-        for other in overrides:
-            if key == other or key.startswith(f"{other}.") or other.startswith(f"{key}."):
-                raise InputError(f"{key}: given twice on the command line{'' if key == other else f' ({other}= too)'}")
+        if touches(key, overrides):
+            raise InputError(f"{key}: given twice on the command line")
         overrides[key] = parse_yaml(text, source=argument)
     return overrides
 
@@ -64,6 +63,27 @@ def with_overrides(mapping: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
     for path, value in overrides.items():
         set_path(result, path, value)
     return result
+
+
+def dotted_paths(mapping: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+    """Return `{dotted path: value}` for nested mappings, whose keys may be dotted themselves.
+
+    Raises
+    ------
+    InputError
+        If a path is written twice, once dotted and once nested.
+    """
+    paths: dict[str, Any] = {}
+    for path, value in flatten(mapping):
+        if path in paths:
+            raise InputError(f"{source}: {path}: written twice, dotted and nested")
+        paths[path] = value
+    return paths
+
+
+def touches(path: str, paths: Iterable[str]) -> bool:
+    """Return whether one of `paths` is `path`, lies below it, or above it."""
+    return any(path == one or path.startswith(f"{one}.") or one.startswith(f"{path}.") for one in paths)
 
 
 def flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,28 +1,36 @@
-"""Search spaces as they are written in YAML: `{choice: [...]}`, `{int: [low, high]}`, `{float: [low, high]}`."""
+"""Search spaces as YAML writes them: `{choice: [...]}`, `{int: [low, high]}`, `{float: [low, high]}`."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from essnet.config.trial import Block
+from essnet.config.trial import Block, Positive
 
 Scalar = bool | int | float | str | None
+
+
+def _check_value(value: object) -> object:
+    for scalar in value if isinstance(value, list) else [value]:
+        if not isinstance(scalar, Scalar) or (isinstance(scalar, float) and not math.isfinite(scalar)):
+            raise ValueError(f"found {scalar!r}; a choice is among finite numbers, words, true, false, null, and lists")
+    return value
 
 
 class Choice(Block):
     """One of several values."""
 
-    choice: Annotated[list[Scalar | list[Scalar]], Field(min_length=1)]
+    choice: Annotated[list[Annotated[Any, BeforeValidator(_check_value)]], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         for index, value in enumerate(self.choice):
-            # `1 == True` in Python, and they are different values here.
-            if any(value == other and type(value) is type(other) for other in self.choice[:index]):
+            # `1 == True` in Python, and they are different values here; their texts differ.
+            if any(value == other and repr(value) == repr(other) for other in self.choice[:index]):
                 raise ValueError(f"found {value!r} twice; each value of a choice stands once")
         return self
 
@@ -43,7 +51,7 @@ class IntRange(Block):
     """A whole number between two others, both included."""
 
     int: Annotated[list[int], Field(min_length=2, max_length=2)]
-    step: Annotated[int, Field(ge=1)] = 1
+    step: Positive = 1
     log: bool = False
 
     @model_validator(mode="after")
@@ -54,8 +62,9 @@ class IntRange(Block):
         return self
 
     def probes(self) -> list[Any]:
-        """Values that have to be valid for the whole space to be valid."""
-        return list(self.int)
+        """Values that have to be valid for the space to be valid: the ends, and the next after the first."""
+        low, high = self.int
+        return sorted({low, min(low + self.step, high), high - (high - low) % self.step})
 
     def grid(self) -> list[Any] | None:
         """Every value, or None where there are infinitely many."""

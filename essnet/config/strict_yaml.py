@@ -29,7 +29,7 @@ class StrictLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Compose a node that carries no tag of its own."""
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         tag = getattr(event, "tag", None)
         if tag is not None:
             shown = tag.replace("tag:yaml.org,2002:", "!!")
@@ -45,7 +45,10 @@ class StrictLoader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} must be a word, not {type(key).__name__}", key_node.start_mark
+                    None,
+                    None,
+                    f"the key {key!r} must be a word, not {type(key).__name__}",
+                    key_node.start_mark,
                 )
             if key == "<<":
                 raise yaml.constructor.ConstructorError(
@@ -57,6 +60,10 @@ class StrictLoader(yaml.SafeLoader):
                 )
             mapping[key] = self.construct_object(value_node, deep=deep)
         return mapping
+
+
+class StrictDumper(yaml.SafeDumper):
+    """A safe dumper that quotes strings such as `1e4` or `on`: either version of YAML reads strings again."""
 
 
 def _construct_map(loader: StrictLoader, node: yaml.MappingNode) -> dict[Hashable, Any]:
@@ -87,10 +94,11 @@ _CORE_SCHEMA = [
     ),
     ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", "~nN\0"),
 ]
-# A class attribute of its own: SafeLoader's table, which is shared by everybody in the process, stays as it is.
+# A class attribute of its own: SafeLoader's table, which the whole process shares, stays as it is.
 StrictLoader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in _CORE_SCHEMA:
-    StrictLoader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), ["" if c == "\0" else c for c in _first])
+    for _speaker in (StrictLoader, StrictDumper):
+        _speaker.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), ["" if c == "\0" else c for c in _first])
 StrictLoader.add_constructor("tag:yaml.org,2002:map", _construct_map)
 StrictLoader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 StrictLoader.add_constructor("tag:yaml.org,2002:float", _construct_float)
@@ -113,6 +121,11 @@ def parse_yaml(text: str, *, source: str) -> Any:
         raise InputError(f"{source}{where}: {error.problem or error.context or 'not valid YAML'}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{source}: not valid YAML ({_first_line(error)})") from None
+
+
+def dump_yaml(value: Any) -> str:
+    """Return YAML text, keys in their order, that `parse_yaml` reads as the same value."""
+    return yaml.dump(value, Dumper=StrictDumper, sort_keys=False, allow_unicode=True)
 
 
 def load_yaml_mapping(path: Path) -> dict[str, Any]:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from essnet.config.trial import Block, Name, NonNegative, NonNegativeFloat, Positive, PositiveFloat, TrackingConfig
+from essnet.config.trial import (
+    Block,
+    Name,
+    NonNegative,
+    NonNegativeFloat,
+    Positive,
+    PositiveFloat,
+    TrackingConfig,
+)
 
 METRICS = ("val/miou", "val/mean_accuracy", "val/pixel_accuracy", "val/fw_iou", "val/loss")
 """Metrics of an evaluation, by which a sweep can search and compare."""
+
+
+def _check_base(base: object) -> object:
+    if not isinstance(base, str | dict) or not base:
+        raise ValueError(f"found {base!r}; expected a trial's YAML file, or the trial itself as a block of keys")
+    return base
 
 
 class SearchConfig(Block):
@@ -64,9 +78,9 @@ class SweepConfig(Block):
     """A sweep."""
 
     name: Name
-    base: str | dict[str, Any]
+    base: Annotated[str | dict[str, Any], BeforeValidator(_check_base)]
     """A trial YAML, relative to the sweep's own file, or the trial itself."""
-    overrides: dict[str, Any] = {}
+    overrides: dict[str, Any] = Field(default={})
     """Dotted paths, or blocks, that are set in every arm."""
     arms: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
     """Name of the arm -> its overrides; a value may be a search space."""

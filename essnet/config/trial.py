@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 from typing_extensions import Self
 
 Positive = Annotated[int, Field(ge=1)]
@@ -66,7 +74,8 @@ class TexturesData(DataBlock):
     """Scenes generated on the fly: nothing to download."""
 
     name: Literal["textures"]
-    num_classes: Positive = 64
+    num_classes: Annotated[int, Field(ge=1, le=65536)] = 64
+    """At most what a 16-bit label image can tell apart."""
     crop_size: CropSize = 64
     """Size of a scene in pixels, for training and evaluation alike."""
     train_images: Positive = 8192
@@ -224,7 +233,7 @@ class TrialConfig(Block):
             if stride is not None and size % stride:
                 nearest = max(stride, round(size / stride) * stride)
                 raise ValueError(
-                    f"data.crop_size={self.data.crop_size} must be divisible by model.output_stride={stride}; "
-                    f"nearest is {nearest}"
+                    f"data.crop_size={self.data.crop_size} must be divisible by "
+                    f"model.output_stride={stride}; nearest is {nearest}"
                 )
         return self

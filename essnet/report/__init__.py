@@ -4,4 +4,12 @@ from essnet.report.answer import answer, describe
 from essnet.report.comparison import ComparedTrial, Comparison, load_comparison
 from essnet.report.tables import comparison_csv, comparison_table
 
-__all__ = ["ComparedTrial", "Comparison", "answer", "comparison_csv", "comparison_table", "describe", "load_comparison"]
+__all__ = [
+    "ComparedTrial",
+    "Comparison",
+    "answer",
+    "comparison_csv",
+    "comparison_table",
+    "describe",
+    "load_comparison",
+]

@@ -82,7 +82,9 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Return the comparison with the keys that scripts rely on."""
         keys = ("trial_id", "arm", "overrides", "seed", "state", "steps", "metrics", "run_id", "error")
-        trials = [{key: value for key, value in asdict(trial).items() if key in keys} for trial in self.trials]
+        trials = [
+            {key: value for key, value in asdict(trial).items() if key in keys} for trial in self.trials
+        ]
         return {
             "sweep": self.sweep,
             "directory": str(self.directory),
@@ -108,7 +110,9 @@ def load_comparison(folder: SweepFolder) -> Comparison:
         raise InputError(f"{folder.path}: is no sweep's folder (no sweep.json in it)")
     metric, mode = state["metric"], state["mode"]
     trials = tuple(_load_trial(folder, record, metric, mode) for record in folder.records())
-    with_result = sorted((trial for trial in trials if metric in trial.metrics), key=lambda t: _rank(t, metric, mode))
+    with_result = sorted(
+        (trial for trial in trials if metric in trial.metrics), key=lambda t: _rank(t, metric, mode)
+    )
     baselines = [trial for trial in with_result if trial.arm == state["baseline"]]
     others = [trial for trial in with_result if trial.arm != state["baseline"]]
     return Comparison(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -44,7 +45,7 @@ def _draw_over_dim(axes: Axes, comparison: Comparison) -> None:
         trials.sort(key=lambda trial: trial.embedding_dim or 0)
         dims = [trial.embedding_dim or 0 for trial in trials]
         axes.plot(dims, [trial.metrics[comparison.metric] for trial in trials], label=label, **_style(place))
-    dims = sorted({trial.embedding_dim for trials in _series(comparison).values() for trial in trials})
+    dims = sorted({trial.embedding_dim or 0 for trials in _series(comparison).values() for trial in trials})
     axes.set_xscale("log", base=2)
     axes.set_xticks(dims, [str(dim) for dim in dims])
     axes.minorticks_off()
@@ -70,11 +71,13 @@ def _draw_over_memory(axes: Axes, comparison: Comparison) -> None:
 def _draw_baseline(axes: Axes, comparison: Comparison) -> None:
     if comparison.baseline is not None:
         value = comparison.baseline.metrics[comparison.metric]
-        axes.axhline(value, color="black", linestyle="--", linewidth=1, label=f"{comparison.baseline.arm} (baseline)")
+        axes.axhline(
+            value, color="black", linestyle="--", linewidth=1, label=f"{comparison.baseline.arm} (baseline)"
+        )
     axes.grid(alpha=0.3)
 
 
-def _style(place: int) -> dict[str, object]:
+def _style(place: int) -> dict[str, Any]:
     return {
         "marker": _MARKERS[place % len(_MARKERS)],
         "color": _COLOURS[place % len(_COLOURS)],

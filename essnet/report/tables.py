@@ -43,7 +43,10 @@ def comparison_table(comparison: Comparison) -> Table:
         caption=caption,
         caption_justify="left",
         box=box.SIMPLE_HEAD,
+        show_edge=False,
         pad_edge=False,
+        padding=(0, 1),
+        collapse_padding=True,
     )
     for title, _ in columns:
         table.add_column(title, justify="left" if title in ("trial", "state") else "right", no_wrap=True)
@@ -59,10 +62,14 @@ def comparison_csv(comparison: Comparison) -> str:
     metrics = sorted({name for trial in comparison.trials for name in trial.metrics})
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["trial_id", "arm", "seed", "state", "steps", "run_id", *overrides, *metrics, "difference"])
+    writer.writerow(
+        ["trial_id", "arm", "seed", "state", "steps", "run_id", *overrides, *metrics, "difference"]
+    )
     for trial in comparison.ranked():
         identity = [trial.trial_id, trial.arm, trial.seed, trial.state, trial.steps, trial.run_id]
-        values = [trial.overrides.get(path) for path in overrides] + [trial.metrics.get(name) for name in metrics]
+        values = [trial.overrides.get(path) for path in overrides] + [
+            trial.metrics.get(name) for name in metrics
+        ]
         writer.writerow([*identity, *values, comparison.difference(trial)])
     return buffer.getvalue()
 

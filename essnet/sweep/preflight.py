@@ -21,7 +21,13 @@ def check_arms(sweep: Sweep, *, cache_dir: Path) -> None:
         for point in arm.probe_points():
             config = sweep.trial_config({**arm.fixed, **point})
             # Arms share data and network as a rule: what was built once is not built again.
-            parts = (config.data, config.model, config.trainer.device, config.evaluation.split, config.objective.name)
+            parts = (
+                config.data,
+                config.model,
+                config.trainer.device,
+                config.evaluation.split,
+                config.objective.name,
+            )
             if parts not in seen:
                 seen.append(parts)
                 build_trial(config, cache_dir=cache_dir)

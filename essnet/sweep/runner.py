@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from typing import Any
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# A trial that fails before its first evaluation has no metric to report; that is no reason to end the sweep.
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 
 import ray
 from ray import tune
@@ -40,7 +44,9 @@ from essnet.training import best_value
 _MAY_CHANGE_ON_RESUME = ("resources.", "failure.", "tracking.")
 
 
-def run_sweep(sweep: Sweep, folder: SweepFolder, *, store: RunStore, placement: Placement, cache_dir: Path) -> None:
+def run_sweep(
+    sweep: Sweep, folder: SweepFolder, *, store: RunStore, placement: Placement, cache_dir: Path
+) -> None:
     """Run all trials of a sweep that have not ended yet; return when they have, or when interrupted by SIGINT.
 
     The folder's records say how each trial ended, and the parent run is left RUNNING for the caller to end.
@@ -65,7 +71,7 @@ def run_sweep(sweep: Sweep, folder: SweepFolder, *, store: RunStore, placement: 
         logging_level=logging.ERROR,
     )
     try:
-        tune.Tuner(
+        tuner = tune.Tuner(
             tune.with_resources(run_trial, {"cpu": placement.cpus, "gpu": placement.gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
@@ -81,10 +87,25 @@ def run_sweep(sweep: Sweep, folder: SweepFolder, *, store: RunStore, placement: 
                 callbacks=[SweepCallback(folder.path.absolute(), tracking)],
                 verbose=0,
             ),
-        ).fit()
+        )
+        with _sigterm_as_sigint():
+            tuner.fit()
     finally:
         ray.shutdown()
         _settle(folder)
+
+
+@contextmanager
+def _sigterm_as_sigint() -> Iterator[None]:
+    """Let SIGTERM, with which Slurm and others ask to end, do what Ctrl-C does: Ray Tune ends cleanly on SIGINT only.
+
+    To be entered after `ray.init`, whose own handler for SIGTERM aborts the process.
+    """
+    before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class PlannedSearch(Searcher):
@@ -121,7 +142,9 @@ class PlannedSearch(Searcher):
         planned = self._queue.pop(0)
         record = self._known.get(planned.trial_id) or self._new_record(planned)
         config = self._trial_config(record)
-        record = replace(record, state=PENDING, error=None, max_steps=config.trainer.max_steps, seed=config.seed)
+        record = replace(
+            record, state=PENDING, error=None, max_steps=config.trainer.max_steps, seed=config.seed
+        )
         self._folder.write_record(record)
         self._running[trial_id] = record
         return {
@@ -132,7 +155,9 @@ class PlannedSearch(Searcher):
             "trial": config.model_dump(),
         }
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         """Tell the arm's search how a trial went."""
         self._tell(self._running.pop(trial_id))
 
@@ -167,7 +192,7 @@ class PlannedSearch(Searcher):
         search = self._sweep.config.search
         value = best_value(self._folder.trial(record.trial_id), search.metric, search.mode)
         if value is not None:
-            self._searches[record.arm].tell(record.point, value)
+            self._searches[record.arm].tell(record.arm_index, record.point, value)
 
 
 def check_resumable(sweep: Sweep, folder: SweepFolder) -> None:
@@ -240,5 +265,7 @@ def end_runs(folder: SweepFolder, store: RunStore, *, status: str) -> None:
     for run in store.children(parent_run_id):
         if run.info.status == "RUNNING":
             state = states.get(run.data.tags.get("essnet.trial_id", ""))
-            store.end(run.info.run_id, "FINISHED" if state in ENDED else "FAILED" if state == FAILED else "KILLED")
+            store.end(
+                run.info.run_id, "FINISHED" if state in ENDED else "FAILED" if state == FAILED else "KILLED"
+            )
     store.end(parent_run_id, status)

@@ -20,7 +20,7 @@ from essnet.training import NonFiniteLossError, Trainer
 def run_trial(task: Mapping[str, Any]) -> None:
     """Run a trial from where its last checkpoint is.
 
-    `task` is a `Task` of the runner as a mapping. The folder's files say how it went: `result.json` when it reached
+    `task` is what `PlannedSearch.suggest` returns. The folder's files say how it went: `result.json` when it reached
     its last step, `error.json` when it failed. An error that would come again is not raised, so that Ray does not
     retry it.
     """
@@ -79,7 +79,12 @@ def _progress_file(path: Path, max_steps: int) -> Callable[[int, Mapping[str, fl
         per_step = (now - started) / (step - first_step)
         write_json(
             path,
-            {"step": step, "max_steps": max_steps, "loss": metrics["train/loss"], "seconds_per_step": per_step},
+            {
+                "step": step,
+                "max_steps": max_steps,
+                "loss": metrics["train/loss"],
+                "seconds_per_step": per_step,
+            },
         )
 
     return write

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 # Before mlflow is imported: it reads these once. A dead server shall answer within seconds, not minutes.
@@ -21,6 +23,7 @@ from essnet.config import InputError
 
 _PARAMS_PER_BATCH = 100
 _PARAM_LENGTH = 6000
+_logger = logging.getLogger(__name__)
 logging.getLogger("alembic").setLevel(logging.WARNING)  # schema migrations of a fresh sqlite file
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
@@ -39,7 +42,7 @@ class RunStore:
     Raises
     ------
     InputError
-        If the store cannot be reached.
+        If the store cannot be reached, or the experiment was deleted.
     """
 
     def __init__(self, uri: str, experiment: str, *, artifact_root: Path) -> None:
@@ -47,23 +50,29 @@ class RunStore:
         self.experiment = experiment
         self.artifact_root = artifact_root
         try:
+            _check_sqlite_file(uri)
             self.client = MlflowClient(tracking_uri=uri)
             found = self.client.get_experiment_by_name(experiment)
-            if found is not None:
-                self.experiment_id: str = found.experiment_id
-                return
-            # A server decides itself where artifacts lie; beside a database they lie in the output folder.
-            location = None if uri.startswith(("http://", "https://")) else (artifact_root / experiment).absolute()
-            self.experiment_id = self.client.create_experiment(
-                experiment, artifact_location=location.as_uri() if location else None
-            )
-        except MlflowException as error:
+            self.experiment_id: str = found.experiment_id if found is not None else self._create_experiment()
+        except Exception as error:  # whatever MLflow and the drivers of databases raise
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"tracking.uri: {uri} does not answer as an MLflow store ({reason})") from None
+        if found is not None and found.lifecycle_stage != "active":
+            raise InputError(
+                f"tracking.experiment: {experiment!r} was deleted in {uri}; take another name, or restore "
+                f"it with `mlflow experiments restore --experiment-id {self.experiment_id}`"
+            )
+
+    def _create_experiment(self) -> str:
+        # A server decides itself where artifacts lie; beside a database they lie in the output folder.
+        location = None
+        if not self.uri.startswith(("http://", "https://")):
+            location = (self.artifact_root / self.experiment).absolute().as_uri()
+        return str(self.client.create_experiment(self.experiment, artifact_location=location))
 
     def find(self, tags: Mapping[str, str]) -> Run | None:
         """Return the newest run that has all `tags`, or None."""
-        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        query = " and ".join(f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items())
         runs = self.client.search_runs([self.experiment_id], filter_string=query, max_results=1)
         return runs[0] if runs else None
 
@@ -81,23 +90,28 @@ class RunStore:
         tags
             Further tags of a new run.
         params
-            Parameters of a new run; MLflow never changes one later.
+            The run's parameters; those that it has already stay, MLflow never changes one.
         """
         run = self.find(identity)
-        if run is not None:
+        if run is None:
+            all_tags = {"essnet.version": __version__, **tags, **identity}
+            run = self.client.create_run(self.experiment_id, run_name=name, tags=all_tags)
+        else:
             self.client.update_run(run.info.run_id, status="RUNNING")
-            return str(run.info.run_id)
-        all_tags = {"essnet.version": __version__, **tags, **identity}
-        created = self.client.create_run(self.experiment_id, run_name=name, tags=all_tags)
-        run_id = str(created.info.run_id)
-        entries = [Param(key, str(value)[:_PARAM_LENGTH]) for key, value in params.items()]
+        run_id = str(run.info.run_id)
+        entries = [
+            Param(key, str(value)[:_PARAM_LENGTH]) for key, value in params.items() if key not in run.data.params
+        ]
         for begin in range(0, len(entries), _PARAMS_PER_BATCH):
             self.client.log_batch(run_id, params=entries[begin : begin + _PARAMS_PER_BATCH])
         return run_id
 
     def end(self, run_id: str, status: str) -> None:
-        """End a run as FINISHED, FAILED or KILLED."""
-        self.client.set_terminated(run_id, status)
+        """End a run as FINISHED, FAILED or KILLED; a store that does not answer is only warned of."""
+        try:
+            self.client.set_terminated(run_id, status)
+        except MlflowException as error:
+            _logger.warning("MLflow does not answer; run %s does not get its status %s: %s", run_id, status, error)
 
     def describe(self, run_id: str, text: str) -> None:
         """Set the description that the UI shows on a run's page."""
@@ -105,7 +119,7 @@ class RunStore:
 
     def children(self, parent_run_id: str) -> Sequence[Run]:
         """Return all runs below a parent."""
-        query = f"tags.`mlflow.parentRunId` = '{parent_run_id}'"
+        query = f"tags.`mlflow.parentRunId` = {_quoted(parent_run_id)}"
         runs: list[Run] = []
         token = None
         while True:
@@ -114,3 +128,20 @@ class RunStore:
             token = page.token
             if not token:
                 return runs
+
+
+def _check_sqlite_file(uri: str) -> None:
+    """Open the file once: MLflow would try again for two minutes where it cannot be opened."""
+    name = uri.removeprefix("sqlite:///").partition("?")[0]
+    if name == uri or name in ("", ":memory:"):
+        return
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA schema_version").fetchone()
+
+
+def _quoted(value: str) -> str:
+    """Return a text for a filter, which knows no escapes: a path may hold one kind of quote."""
+    quote = '"' if "'" in value else "'"
+    return f"{quote}{value}{quote}"

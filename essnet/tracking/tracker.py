@@ -19,8 +19,8 @@ _logger = logging.getLogger(__name__)
 class MlflowTracker:
     """Logs to one run.
 
-    A resumed trial repeats the steps since its last checkpoint; what the run already has of them is not logged
-    again. A store that does not answer costs no training: the points wait for the next `flush`.
+    A resumed trial repeats the steps since its last checkpoint; what the run already has of them is not
+    logged again. A store that does not answer costs no training: the points wait for the next `flush`.
     """
 
     def __init__(self, store: RunStore, run_id: str) -> None:

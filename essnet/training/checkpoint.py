@@ -1,7 +1,8 @@
 """Checkpoints: folders that appear whole or not at all, and hold no pickles.
 
-A checkpoint is a folder with `model.safetensors`, `trainer.pt` (optimizer, schedule, random states, step, best so
-far; loaded with `weights_only=True`), `config.yaml` and `classes.json`: enough to evaluate, predict and resume.
+A checkpoint is a folder with `model.safetensors`, `trainer.pt` (optimizer, schedule, random states, step,
+best so far; loaded with `weights_only=True`), `config.yaml` and `classes.json`: enough to evaluate, predict
+and resume. The format's version is in the metadata of `model.safetensors`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from essnet.config import InputError, TrialConfig, load_trial, to_yaml
@@ -52,16 +53,13 @@ class Checkpoint:
         Raises
         ------
         InputError
-            If the file is damaged, or newer than this version of essnet understands.
+            If the file is damaged.
         """
         path = self.path / "trainer.pt"
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            version = state["format_version"]
         except Exception as error:  # whatever torch.load meets in a damaged file
             raise InputError(f"{path}: damaged ({_first_line(error)})") from None
-        if version > FORMAT_VERSION:
-            raise InputError(f"{path}: format {version}; this version of essnet reads up to {FORMAT_VERSION}")
         return state
 
 
@@ -71,13 +69,16 @@ def open_checkpoint(path: Path) -> Checkpoint:
     Raises
     ------
     InputError
-        If the folder is no checkpoint.
+        If the folder is no checkpoint, or of a newer format than this version of essnet knows.
     """
     if not path.exists():
         raise InputError(f"{path}: no such checkpoint")
     missing = [name for name in _FILES if not (path / name).is_file()]
     if missing:
-        raise InputError(f"{path}: is no checkpoint ({', '.join(missing)} missing); a checkpoint is a folder such as best/")
+        raise InputError(
+            f"{path}: is no checkpoint ({', '.join(missing)} missing); a checkpoint is a folder such as best/"
+        )
+    _check_format(path / "model.safetensors")
     try:
         classes = ClassTable.from_json(json.loads((path / "classes.json").read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError) as error:
@@ -86,7 +87,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 class CheckpointFolder:
-    """The checkpoints of a run: `step-000300/` and so on, with the links `last` and `best`; others are removed."""
+    """The checkpoints of a run: `step-000300/` and so on, those that the links `last` and `best` point to."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -103,33 +104,54 @@ class CheckpointFolder:
         self,
         step: int,
         *,
+        best_step: int | None,
         weights: Mapping[str, torch.Tensor],
         trainer_state: Mapping[str, Any],
         config: TrialConfig,
         classes: ClassTable,
-        is_best: bool,
     ) -> Path:
-        """Write the checkpoint of a step, move the links, and remove what no link points to."""
-        folder = self.root / f"step-{step:06d}"
+        """Write the checkpoint of a step, move the links, and remove what no link points to.
+
+        `best_step` is the step of the best checkpoint, this one or an earlier one; None while there is none.
+        """
+        folder = self._folder(step)
         temporary = self.root / f".{folder.name}.partial"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in weights.items()}
-        save_file(tensors, temporary / "model.safetensors")
-        torch.save({"format_version": FORMAT_VERSION, **trainer_state}, temporary / "trainer.pt")
-        (temporary / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-        (temporary / "classes.json").write_text(json.dumps(classes.to_json()), encoding="utf-8")
-        for name in _FILES:
-            _sync(temporary / name)
-        if folder.exists():  # the same step once more, after a resume
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-        _sync(self.root)
-        self._link("last", folder)
-        if is_best:
-            self._link("best", folder)
-        self._prune()
+        try:
+            tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in weights.items()}
+            save_file(tensors, temporary / "model.safetensors", {"format_version": str(FORMAT_VERSION)})
+            torch.save(dict(trainer_state), temporary / "trainer.pt")
+            (temporary / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+            (temporary / "classes.json").write_text(json.dumps(classes.to_json()), encoding="utf-8")
+            for name in _FILES:
+                _sync(temporary / name)
+            _sync(temporary)
+            if folder.exists():  # the same step once more, after a crash before the link to it
+                self._remove(folder)
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self.link(last=step, best=best_step)
         return folder
+
+    def link(self, *, last: int, best: int | None) -> None:
+        """Let the links point to the checkpoints of two steps, and remove all others."""
+        self._link("last", self._folder(last))
+        if best is None:
+            (self.root / "best").unlink(missing_ok=True)
+        else:
+            self._link("best", self._folder(best))
+        _sync(self.root)
+        kept = {self.last(), self.best()}
+        for folder in self.root.glob("step-*"):
+            if folder.resolve() not in kept:
+                self._remove(folder)
+        for leftover in self.root.glob(".step-*"):  # of a process that was killed
+            shutil.rmtree(leftover)
+
+    def _folder(self, step: int) -> Path:
+        return self.root / f"step-{step:06d}"
 
     def _target(self, name: str) -> Path | None:
         link = self.root / name
@@ -141,11 +163,19 @@ class CheckpointFolder:
         temporary.symlink_to(folder.name)
         temporary.replace(self.root / name)
 
-    def _prune(self) -> None:
-        kept = {self.last(), self.best()}
-        for folder in self.root.glob("step-*"):
-            if folder.resolve() not in kept:
-                shutil.rmtree(folder)
+    def _remove(self, folder: Path) -> None:
+        hidden = folder.rename(self.root / f".{folder.name}.removed")  # nobody shall see half of it
+        shutil.rmtree(hidden)
+
+
+def _check_format(weights: Path) -> None:
+    try:
+        with safe_open(weights, framework="pt") as file:
+            version = int((file.metadata() or {})["format_version"])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise InputError(f"{weights}: damaged, or not written by essnet ({_first_line(error)})") from None
+    if version > FORMAT_VERSION:
+        raise InputError(f"{weights}: format {version}; this version of essnet reads up to {FORMAT_VERSION}")
 
 
 def _sync(path: Path) -> None:

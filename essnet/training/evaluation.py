@@ -23,6 +23,11 @@ def evaluate(
 ) -> dict[str, float]:
     """Compute the loss and the metrics of a split; the counts are over the whole split, in int64.
 
+    The loss is the mean over the split's pixels. For images of one size nothing depends on how they are
+    batched, but for the negatives that `sampled_softmax` draws for a batch; an image that is padded to the
+    size of a larger one in its batch is another input to the network. Random generators are left as they
+    were, and what is drawn is the same every time.
+
     Parameters
     ----------
     model
@@ -33,21 +38,24 @@ def evaluate(
     Returns
     -------
     dict
-        `<prefix>/loss`, `<prefix>/miou`, `<prefix>/mean_accuracy`, `<prefix>/pixel_accuracy`, `<prefix>/fw_iou`.
+        `<prefix>/` and: `loss`, `miou`, `mean_accuracy`, `pixel_accuracy`, `fw_iou`.
     """
     was_training = model.training
     model.eval()
     counts = ConfusionCounts(num_classes)
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
     pixels = torch.zeros((), dtype=torch.int64, device=device)
-    for images, targets in batches:
-        images = images.to(device, non_blocking=True)
-        targets = targets.to(device, non_blocking=True)
-        outputs = model(images)
-        valid = (targets != IGNORE_INDEX).sum()
-        loss_sum += model.output_layer.loss(outputs, targets).double() * valid
-        pixels += valid
-        counts.update(model.output_layer.predict(outputs, (targets.shape[-2], targets.shape[-1])), targets)
+    with torch.random.fork_rng(devices=[]):  # sampled_softmax draws its negatives on the CPU
+        torch.default_generator.manual_seed(0)
+        for images, targets in batches:
+            images = images.to(device, non_blocking=True)
+            targets = targets.to(device, non_blocking=True)
+            outputs = model(images)
+            valid = (targets != IGNORE_INDEX).sum()
+            loss_sum += model.output_layer.loss(outputs, targets).double() * valid
+            pixels += valid
+            predictions = model.output_layer.predict(outputs, (targets.shape[-2], targets.shape[-1]))
+            counts.update(predictions, targets)
     model.train(was_training)
     loss = float(loss_sum / pixels.clamp(min=1))
     return {f"{prefix}/loss": loss, **{f"{prefix}/{name}": value for name, value in counts.compute().items()}}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch.nn import Parameter
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, PolynomialLR
@@ -39,18 +38,18 @@ def build_schedule(optimizer: Optimizer, config: ScheduleConfig, *, max_steps: i
     """Build the schedule, which moves once a step and ends after `max_steps`."""
     if config.name == "poly":
         return PolynomialLR(optimizer, total_iters=max_steps, power=config.power)
+    total_steps = max_steps + 1  # the schedule moves after the last optimizer step as well
     return OneCycleLR(
         optimizer,
         max_lr=[group["lr"] for group in optimizer.param_groups],
-        # One more than are taken: the step after the last optimizer step moves the schedule as well. Fewer than
-        # four points would put the peak before the first step.
-        total_steps=max(max_steps + 1, 4),
-        pct_start=config.warmup_fraction,
+        total_steps=total_steps,
+        # The rise takes one step at least: with none the schedule divides by zero.
+        pct_start=max(config.warmup_fraction, 2 / total_steps),
+        # AdamW's first moment moves against the rate; SGD keeps `optimizer.momentum`.
+        cycle_momentum=isinstance(optimizer, AdamW),
     )
 
 
 def base_learning_rate(optimizer: Optimizer) -> float:
     """Return the present rate of the decoder, which is `optimizer.lr` moved by the schedule."""
-    rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
-    rate = rates["decoder"]
-    return float(rate.item() if isinstance(rate, torch.Tensor) else rate)
+    return float(next(group["lr"] for group in optimizer.param_groups if group["name"] == "decoder"))

@@ -17,18 +17,18 @@ from essnet.models import SegmentationModel
 
 @torch.no_grad()
 def predict_image(model: SegmentationModel, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
-    """Return the class index of each pixel.
+    """Return the class index of each pixel; the model is in evaluation mode.
 
     Shape
     -----
     image (H, W, 3) uint8 of any size -> (H, W) uint16.
     """
     height, width = image.shape[:2]
-    multiple = max(model.stride_multiple, 1)
+    multiple = model.stride_multiple
     bottom = max(-height % multiple, model.minimum_side - height)
     right = max(-width % multiple, model.minimum_side - width)
     padded = torch.tensor(PADDING_COLOUR, dtype=torch.uint8).repeat(height + bottom, width + right, 1)
-    padded[:height, :width] = torch.from_numpy(np.ascontiguousarray(image))
+    padded[:height, :width] = torch.from_numpy(np.array(image))
     batch = padded.permute(2, 0, 1)[None].to(next(model.parameters()).device)
     ids = model.output_layer.predict(model(batch), (height + bottom, width + right))[0, :height, :width]
     return ids.cpu().numpy().astype(np.uint16)
@@ -41,7 +41,7 @@ def save_prediction(
     labels, overlay = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}_overlay.png")
     write_atomically(labels, lambda path: Image.fromarray(ids).save(path, format="png"))
     coloured = colour_overlay(
-        torch.from_numpy(image).permute(2, 0, 1),
+        torch.from_numpy(np.array(image)).permute(2, 0, 1),
         torch.from_numpy(ids.astype(np.int64)),
         class_colours(classes.num_classes),
     )

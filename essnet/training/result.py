@@ -15,8 +15,8 @@ from essnet.atomic_files import write_atomically
 class TrainResult:
     """How a run ended.
 
-    `metrics` are those of the evaluation with the best mIoU, with the run's `perf/` figures; `steps` counts the
-    optimizer steps that were taken.
+    `metrics` are those of the evaluation with the best mIoU, with the run's `perf/` figures; `steps` counts
+    the optimizer steps that were taken.
     """
 
     directory: Path

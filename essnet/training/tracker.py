@@ -17,7 +17,7 @@ class Tracker(Protocol):
         """Keep a file below `folder` of the run's artifacts."""
 
     def flush(self) -> None:
-        """Return when everything logged so far is stored."""
+        """Store what was logged so far; what cannot be stored waits for the next time."""
 
 
 class NullTracker:

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from essnet.config import InputError
+from essnet.sweep.folder import COMPLETED, SweepFolder, TrialRecord
+
+
+def record(index: int) -> TrialRecord:
+    return TrialRecord(
+        trial_id=f"{index:03d}-a", index=index, arm="a", arm_index=index,
+        overrides={"objective.name": "full_softmax"}, point={}, seed=0, max_steps=10,
+    )  # fmt: skip
+
+
+def test_records_come_back_in_their_order(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path / "sweep")
+    for index in (11, 2, 100):
+        folder.write_record(record(index))
+    folder.write_record(replace(record(2), state=COMPLETED))
+    assert [(r.index, r.state) for r in folder.records()] == [
+        (2, "COMPLETED"),
+        (11, "PENDING"),
+        (100, "PENDING"),
+    ]
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path / "sweep")
+    program = (
+        "import sys; from pathlib import Path; from essnet.sweep.folder import SweepFolder\n"
+        "with SweepFolder(Path(sys.argv[1])).locked(): print('locked', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(folder.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdin is not None
+        assert holder.stdout.readline() == "locked\n"
+        with pytest.raises(InputError, match=f"running already, in process {holder.pid};"), folder.locked():
+            pass
+        holder.stdin.close()
+    with folder.locked():
+        pass
+
+
+def test_a_damaged_record_names_its_file(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path)
+    folder.write_record(record(0))
+    path = tmp_path / "trials" / "000-a" / "trial.json"
+    path.write_text(json.dumps({"trial_id": "000-a"})[:-3])
+    with pytest.raises(ValueError, match=r"trial\.json: damaged"):
+        folder.records()

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from essnet.config import Sweep
+from essnet.sweep.search import ArmSearch, build_search
+from tests.sweep.sweeps import tiny_sweep
+
+SPACE: dict[str, Any] = {
+    "objective.embedding_dim": {"choice": [4, 8, 16]},
+    "objective.num_neighbours": {"int": [1, 15]},
+    "optimizer.lr": {"float": [1e-4, 1e-1], "log": True},
+    "data.crop_size": {"choice": [32, [64, 32]]},
+    "objective.renormalise": {"choice": [True, False]},
+}
+
+
+def sampled_sweep(folder: Path, algorithm: str, seed: int = 0, mode: str = "max") -> Sweep:
+    arms = {"full": {"objective.name": "full_softmax"}, "a": SPACE, "b": SPACE}
+    search = {"algorithm": algorithm, "num_trials": 40, "seed": seed, "mode": mode}
+    return tiny_sweep(folder, arms=arms, search=search)
+
+
+def arm_search(sweep: Sweep, arm: int = 1) -> ArmSearch:
+    return build_search(sweep.arms[arm], sweep.config, num_trials=20)
+
+
+@pytest.mark.parametrize("algorithm", ["random", "optuna"])
+def test_points_lie_in_the_space_and_make_valid_trials(tmp_path: Path, algorithm: str) -> None:
+    sweep = sampled_sweep(tmp_path, algorithm)
+    search = arm_search(sweep)
+    for index in range(20):
+        point = search.propose(index)
+        assert point["objective.embedding_dim"] in (4, 8, 16)
+        assert 1 <= point["objective.num_neighbours"] <= 15
+        assert 1e-4 <= point["optimizer.lr"] <= 1e-1
+        assert point["data.crop_size"] in (32, [64, 32])
+        assert isinstance(point["objective.renormalise"], bool)
+        sweep.trial_config(point)
+        search.tell(index, point, float(index))
+
+
+def test_random_search_depends_on_seed_arm_and_place_alone(tmp_path: Path) -> None:
+    search = arm_search(sampled_sweep(tmp_path, "random"))
+    points = [search.propose(index) for index in range(10)]
+    again = arm_search(sampled_sweep(tmp_path, "random"))
+    again.tell(0, points[0], 0.7)  # results do not matter to it
+    assert [again.propose(index) for index in (9, 3)] == [points[9], points[3]]
+    assert arm_search(sampled_sweep(tmp_path, "random", seed=1)).propose(0) != points[0]
+    assert arm_search(sampled_sweep(tmp_path, "random"), arm=2).propose(0) != points[0]
+    assert len({str(point) for point in points}) == 10
+
+
+def test_optuna_built_anew_and_told_the_same_goes_on_the_same(tmp_path: Path) -> None:
+    """What resuming a sweep relies on."""
+
+    def value(point: Any) -> float:
+        return -abs(point["objective.num_neighbours"] - 11) - abs(point["optimizer.lr"] - 0.01)
+
+    search = arm_search(sampled_sweep(tmp_path, "optuna"))
+    history = []
+    for index in range(12):
+        point = search.propose(index)
+        search.tell(index, point, value(point))
+        history.append(point)
+    resumed = arm_search(sampled_sweep(tmp_path, "optuna"))
+    for index, point in reversed(list(enumerate(history))):
+        resumed.tell(index, point, value(point))
+    assert resumed.propose(12) == search.propose(12)
+    forgetful = arm_search(sampled_sweep(tmp_path, "optuna"))
+    assert forgetful.propose(12) != search.propose(12)
+
+
+@pytest.mark.parametrize(("mode", "sign"), [("max", 1), ("min", -1)])
+def test_optuna_learns_where_it_is_good(tmp_path: Path, mode: str, sign: int) -> None:
+    search = arm_search(sampled_sweep(tmp_path, "optuna", mode=mode))
+    points = []
+    for index in range(40):
+        point = search.propose(index)
+        search.tell(index, point, -sign * abs(point["objective.num_neighbours"] - 14))
+        points.append(abs(point["objective.num_neighbours"] - 14))
+    assert sum(points[-15:]) / 15 < sum(points[:7]) / 7
+
+
+def test_a_nan_result_is_taken_as_a_failure(tmp_path: Path) -> None:
+    search = arm_search(sampled_sweep(tmp_path, "optuna"))
+    point = search.propose(0)
+    search.tell(0, point, float("nan"))
+    search.propose(1)

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import json
+import os
+import pickletools
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from essnet.config import InputError, load_trial
+from essnet.data import ClassTable
+from essnet.training import Trainer, load_model, open_checkpoint
+from essnet.training import checkpoint as module
+from essnet.training.checkpoint import FORMAT_VERSION, CheckpointFolder
+from tests.training.tiny import NUM_CLASSES, assert_same, tiny_trial
+
+CLASSES = ClassTable(("sky", "sea"))
+CPU = torch.device("cpu")
+
+
+def save(folder: CheckpointFolder, step: int, *, best_step: int | None = None) -> Path:
+    return folder.save(
+        step,
+        best_step=best_step,
+        weights={"weight": torch.full((2, 3), float(step))},
+        trainer_state={"step": step},
+        config=tiny_trial(),
+        classes=CLASSES,
+    )
+
+
+def names(folder: CheckpointFolder) -> set[str]:
+    return {path.name for path in folder.root.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("trained")
+    Trainer(tiny_trial({"trainer.max_steps": 2, "objective.name": "knn_softmax"}), directory=directory).train()
+    return directory / "checkpoints"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return save(CheckpointFolder(tmp_path), 1)
+
+
+def test_a_run_leaves_a_folder_that_is_enough_to_go_on(trained: Path) -> None:
+    assert {path.name for path in (trained / "last").iterdir()} == {
+        "model.safetensors",
+        "trainer.pt",
+        "config.yaml",
+        "classes.json",
+    }
+    config = tiny_trial({"trainer.max_steps": 2, "objective.name": "knn_softmax"})
+    opened = open_checkpoint(trained / "last")
+    assert opened.config == config
+    assert load_trial(trained / "last" / "config.yaml") == config
+    assert opened.classes.num_classes == NUM_CLASSES
+    assert json.loads((trained / "last" / "classes.json").read_text())[1] == {"id": 1, "name": "texture 1"}
+    model = load_model(opened, device=CPU)
+    assert not model.training
+    assert_same(dict(model.state_dict()), load_file(trained / "last" / "model.safetensors"))
+
+
+def test_trainer_state_holds_no_code(trained: Path) -> None:
+    state = torch.load(trained / "last" / "trainer.pt", weights_only=True)
+    assert state["step"] == 2
+    with zipfile.ZipFile(trained / "last" / "trainer.pt") as archive:
+        pickles = [archive.read(name) for name in archive.namelist() if name.endswith(".pkl")]
+    named = {
+        text
+        for pickle in pickles
+        for operation, text, _ in pickletools.genops(pickle)
+        if operation.name in ("GLOBAL", "STACK_GLOBAL")
+    }
+    assert named <= {
+        "torch._utils _rebuild_tensor_v2",
+        "torch FloatStorage",
+        "torch ByteStorage",
+        "collections OrderedDict",
+    }
+
+
+def test_links_and_pruning(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    assert folder.last() is None
+    assert folder.best() is None
+    save(folder, 1)
+    assert (folder.last(), folder.best()) == (tmp_path / "step-000001", None)
+    save(folder, 2, best_step=2)
+    assert names(folder) == {"step-000002", "last", "best"}
+    save(folder, 3, best_step=2)
+    save(folder, 4, best_step=2)
+    assert names(folder) == {"step-000002", "step-000004", "last", "best"}
+    assert (folder.last(), folder.best()) == (tmp_path / "step-000004", tmp_path / "step-000002")
+    # Relative: the run's folder can be moved.
+    assert os.readlink(tmp_path / "last") == "step-000004"
+    save(folder, 5, best_step=5)
+    assert names(folder) == {"step-000005", "last", "best"}
+
+
+def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    (save(folder, 1) / "leftover").touch()
+    save(folder, 1)
+    assert not (tmp_path / "step-000001" / "leftover").exists()
+    assert names(folder) == {"step-000001", "last"}
+
+
+def test_a_fresh_run_in_a_used_folder_does_not_keep_its_best(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    save(folder, 9, best_step=9)
+    save(folder, 1)
+    assert folder.best() is None
+    assert names(folder) == {"step-000001", "last"}
+
+
+CRASHES = {
+    "weights": (module, "save_file"),
+    "state": (torch, "save"),
+    "flush": (os, "fsync"),
+    "rename": (Path, "rename"),
+    "link": (Path, "symlink_to"),
+    "replace": (Path, "replace"),
+    "prune": (module.shutil, "rmtree"),
+}
+
+
+@pytest.mark.parametrize("crash", CRASHES)
+@pytest.mark.parametrize("calls_before", [0, 1])
+def test_a_crash_while_saving_leaves_the_previous_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: str, calls_before: int
+) -> None:
+    folder = CheckpointFolder(tmp_path)
+    save(folder, 1, best_step=1)
+    owner, name = CRASHES[crash]
+    original, calls = getattr(owner, name), 0
+
+    def fail(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        # The temporary folder, not there yet, is removed first of all: that is no crash worth a test.
+        if calls <= calls_before or options.get("ignore_errors"):
+            return original(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, name, fail)
+    try:
+        save(folder, 2, best_step=2)
+    except KeyboardInterrupt:
+        pass
+    monkeypatch.undo()
+
+    last, best = folder.last(), folder.best()
+    assert last is not None
+    assert best is not None
+    for path in (last, best):
+        assert path.name in ("step-000001", "step-000002")
+        step = int(path.name[-1])
+        assert torch.equal(open_checkpoint(path).weights()["weight"], torch.full((2, 3), float(step)))
+        assert open_checkpoint(path).trainer_state() == {"step": step}
+    save(folder, 2, best_step=2)  # a resumed run comes to the same step
+    assert names(folder) == {"step-000002", "last", "best"}
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    (tmp_path / ".step-000007.partial").mkdir()
+    (tmp_path / ".step-000007.partial" / "model.safetensors").touch()
+    save(folder, 8)
+    assert names(folder) == {"step-000008", "last"}
+
+
+def test_a_full_disk_leaves_nothing_of_the_failed_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = CheckpointFolder(tmp_path)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(folder, 1)
+    assert names(folder) == set()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.yaml", "classes.json"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe garbage \x00", b"12"])
+def test_damaged_files_are_named(checkpoint: Path, name: str, content: bytes) -> None:
+    (checkpoint / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"^{checkpoint / name}: ") as caught:
+        open_checkpoint(checkpoint)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_were_cut_off_are_named(checkpoint: Path) -> None:
+    path = checkpoint / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(InputError, match=f"^{path}: damaged"):
+        open_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe garbage \x00", None])
+def test_damaged_trainer_state_is_named(checkpoint: Path, content: bytes | None) -> None:
+    path = checkpoint / "trainer.pt"
+    path.write_bytes(path.read_bytes()[:-50] if content is None else content)
+    with pytest.raises(InputError, match=f"^{path}: damaged") as caught:
+        open_checkpoint(checkpoint).trainer_state()
+    assert "\n" not in str(caught.value)
+
+
+def test_pickled_code_is_not_run(checkpoint: Path) -> None:
+    torch.save({"step": Path("x")}, checkpoint / "trainer.pt")
+    with pytest.raises(InputError, match=r"trainer\.pt: damaged"):
+        open_checkpoint(checkpoint).trainer_state()
+
+
+def test_a_newer_format_is_refused(checkpoint: Path) -> None:
+    weights = load_file(checkpoint / "model.safetensors")
+    save_file(weights, checkpoint / "model.safetensors", {"format_version": str(FORMAT_VERSION + 1)})
+    with pytest.raises(InputError, match=rf"format {FORMAT_VERSION + 1}; .* reads up to {FORMAT_VERSION}"):
+        open_checkpoint(checkpoint)
+
+
+def test_weights_of_another_program_are_refused(checkpoint: Path) -> None:
+    save_file({"weight": torch.zeros(1)}, checkpoint / "model.safetensors")
+    with pytest.raises(InputError, match="not written by essnet"):
+        open_checkpoint(checkpoint)
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path, checkpoint: Path) -> None:
+    with pytest.raises(InputError, match="no such checkpoint"):
+        open_checkpoint(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"is no checkpoint \(model\.safetensors, .* missing\)"):
+        open_checkpoint(tmp_path)
+    with pytest.raises(InputError, match="is no checkpoint"):
+        open_checkpoint(checkpoint / "config.yaml")
+    (checkpoint / "trainer.pt").unlink()
+    with pytest.raises(InputError, match=r"is no checkpoint \(trainer\.pt missing\)"):
+        open_checkpoint(checkpoint)
+
+
+def test_weights_of_another_model_are_refused(trained: Path, tmp_path: Path) -> None:
+    opened = open_checkpoint(trained / "last")
+    weights = dict(opened.weights())
+    weights.pop("output_layer.class_embeddings")
+    path = CheckpointFolder(tmp_path).save(
+        1, best_step=None, weights=weights, trainer_state={}, config=opened.config, classes=opened.classes
+    )
+    with pytest.raises(InputError, match=r"the weights do not fit its config\.yaml .*class_embeddings"):
+        load_model(open_checkpoint(path), device=CPU)

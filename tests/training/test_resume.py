@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from essnet.config import InputError, TrialConfig
+from essnet.training import Trainer, open_checkpoint, read_history
+from tests.training.tiny import OBJECTIVES, RecordingTracker, assert_same, tiny_trial
+
+SGD_POLY = {"optimizer.name": "sgd", "optimizer.lr": 0.05, "schedule.name": "poly"}
+ADAMW_ONE_CYCLE = {"optimizer.name": "adamw", "optimizer.lr": 4e-3, "schedule.name": "one_cycle"}
+RECIPES = {"sgd_poly": SGD_POLY, "adamw_one_cycle": ADAMW_ONE_CYCLE}
+
+
+class Crash(Exception):
+    pass
+
+
+def run(
+    config: TrialConfig,
+    directory: Path,
+    tracker: RecordingTracker,
+    *,
+    stop_at: int | None = None,
+    crash_at: int | None = None,
+    resume: bool = False,
+) -> Trainer:
+    def progress(step: int, _: Any) -> None:
+        if step == crash_at:
+            raise Crash
+
+    trainer = Trainer(
+        config,
+        directory=directory,
+        progress=progress,
+        should_stop=lambda: trainer.step == stop_at,
+        resume=resume,
+    )
+    trainer.track_with(tracker)
+    if crash_at is None:
+        result = trainer.train()
+        assert result.interrupted == (stop_at is not None)
+        assert result.steps == trainer.step
+    else:
+        with pytest.raises(Crash):
+            trainer.train()
+    return trainer
+
+
+def history(directory: Path) -> list[tuple[int, dict[str, float]]]:
+    """The evaluations without timings and memory."""
+    return [
+        (entry["step"], {key: value for key, value in entry["metrics"].items() if key.startswith("val/")})
+        for entry in read_history(directory / "history.jsonl")
+    ]
+
+
+def assert_equal_runs(first: Trainer, second: Trainer) -> None:
+    assert first.step == second.step
+    assert_same(first.trial.model.state_dict(), second.trial.model.state_dict())
+    assert_same(first.optimizer.state_dict(), second.optimizer.state_dict())
+    assert_same(first.schedule.state_dict(), second.schedule.state_dict())
+    assert history(first.directory) == history(second.directory)
+    states = [open_checkpoint(trainer.checkpoints.root / "last").trainer_state() for trainer in (first, second)]
+    for state in states:
+        del state["performance"]
+    assert_same(*states)
+    bests = [open_checkpoint(trainer.checkpoints.root / "best") for trainer in (first, second)]
+    assert bests[0].path.resolve().name == bests[1].path.resolve().name
+    assert_same(bests[0].weights(), bests[1].weights())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
+    tmp_path: Path, objective: str, recipe: str
+) -> None:
+    config = tiny_trial({"objective.name": objective, **RECIPES[recipe]})
+    whole_tracker, tracker = RecordingTracker(), RecordingTracker()
+    whole = run(config, tmp_path / "whole", whole_tracker)
+
+    directory = tmp_path / "parts"
+    run(config, directory, tracker, stop_at=1)  # before the first evaluation
+    run(config, directory, tracker, crash_at=4, resume=True)  # steps 3 and 4 are lost
+    resumed = run(config, directory, tracker, resume=True)
+
+    assert_equal_runs(whole, resumed)
+    assert tracker.exact_points() == whole_tracker.exact_points()
+    assert {step for key, step in tracker.points if key == "train/loss"} == set(range(1, 7))
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 2), (0, 2)])
+def test_workers_change_nothing(tmp_path: Path, before: int, after: int) -> None:
+    overrides = {"objective.name": "knn_softmax", **SGD_POLY}
+    whole_tracker, tracker = RecordingTracker(), RecordingTracker()
+    whole = run(tiny_trial(overrides), tmp_path / "whole", whole_tracker)
+    directory = tmp_path / "parts"
+    run(tiny_trial({**overrides, "data.num_workers": before}), directory, tracker, stop_at=3)
+    resumed = run(tiny_trial({**overrides, "data.num_workers": after}), directory, tracker, resume=True)
+    assert_equal_runs(whole, resumed)
+    assert tracker.exact_points() == whole_tracker.exact_points()
+
+
+def test_how_often_a_run_is_evaluated_does_not_change_its_weights(tmp_path: Path) -> None:
+    # sampled_softmax draws negatives in evaluation as well.
+    runs = [
+        run(
+            tiny_trial({"objective.name": "sampled_softmax", "evaluation.every_steps": every}),
+            tmp_path / str(every),
+            RecordingTracker(),
+        )
+        for every in (1, 6)
+    ]
+    assert_same(*(trainer.trial.model.state_dict() for trainer in runs))
+
+
+def test_resuming_a_finished_run_gives_its_result_again(tmp_path: Path) -> None:
+    config = tiny_trial()
+    result = Trainer(config, directory=tmp_path).train()
+    text = (tmp_path / "result.json").read_text()
+    again = Trainer(config, directory=tmp_path, resume=True).train()
+    assert again == result
+    assert (tmp_path / "result.json").read_text() == text
+    assert {"val/miou", "perf/step_ms", "perf/loss_memory_mib", "perf/peak_memory_mib"} <= result.metrics.keys()
+
+
+def test_resume_without_a_checkpoint_begins_anew(tmp_path: Path) -> None:
+    config = tiny_trial()
+    with pytest.raises(Crash):
+        Trainer(config, directory=tmp_path, progress=_crash).train()
+    trainer = Trainer(config, directory=tmp_path, resume=True)
+    assert trainer.step == 0
+    assert trainer.train().steps == 6
+    assert [step for step, _ in history(tmp_path)] == [2, 4, 6]
+
+
+def _crash(step: int, _: Any) -> None:
+    raise Crash
+
+
+def test_another_configuration_is_refused_by_its_key(tmp_path: Path) -> None:
+    Trainer(tiny_trial({"trainer.max_steps": 2}), directory=tmp_path).train()
+    for path, value in {
+        "trainer.max_steps": 4,
+        "objective.name": "knn_softmax",
+        "optimizer.lr": 0.5,
+        "data.seed": 1,
+        "seed": 1,
+    }.items():
+        changed = tiny_trial({"trainer.max_steps": 2, path: value})
+        with pytest.raises(InputError, match=rf"^{path}: is {value!r}, but the run to resume has "):
+            Trainer(changed, directory=tmp_path, resume=True)
+
+
+def test_where_and_how_it_runs_may_change(tmp_path: Path) -> None:
+    stopped = run(tiny_trial(), tmp_path, RecordingTracker(), stop_at=2)
+    changed = tiny_trial(
+        {
+            "trainer.num_threads": 2,
+            "trainer.device": "auto",
+            "trainer.log_every_steps": 2,
+            "data.num_workers": 1,
+            "evaluation.num_pictures": 1,
+            "tracking.uri": "http://localhost:5000",
+            "tracking.experiment": "other",
+        }
+    )
+    try:
+        assert Trainer(changed, directory=tmp_path, resume=True).step == stopped.step
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_another_data_root_may_be_resumed(tmp_path: Path) -> None:
+    from essnet.training.resume import check_same_trial
+
+    folder = {"name": "folder", "crop_size": 32}
+    saved, moved = (tiny_trial({"data": {**folder, "root": root}}) for root in ("/a", "/b"))
+    check_same_trial(saved, moved)
+
+
+def test_history_that_a_crash_cut_off_is_mended(tmp_path: Path) -> None:
+    config = tiny_trial()
+    run(config, tmp_path, RecordingTracker(), stop_at=2)
+    with (tmp_path / "history.jsonl").open("a") as file:
+        file.write('{"step": 4, "metrics": {"val/mi')
+    run(config, tmp_path, RecordingTracker(), resume=True)
+    assert [step for step, _ in history(tmp_path)] == [2, 4, 6]
+
+
+def test_best_link_is_mended_after_a_crash_between_the_two_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from essnet.training.checkpoint import CheckpointFolder
+
+    config = tiny_trial({"trainer.max_steps": 2})
+    link = CheckpointFolder._link
+
+    def crash_at_best(self: CheckpointFolder, name: str, folder: Path) -> None:
+        if name == "best":
+            raise Crash
+        link(self, name, folder)
+
+    monkeypatch.setattr(CheckpointFolder, "_link", crash_at_best)
+    with pytest.raises(Crash):
+        Trainer(config, directory=tmp_path).train()
+    monkeypatch.undo()
+    result = Trainer(config, directory=tmp_path, resume=True).train()
+    assert result.best_checkpoint == result.last_checkpoint
+    assert result.best_checkpoint is not None
+    assert result.best_checkpoint.name == "step-000002"
