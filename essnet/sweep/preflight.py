@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from essnet.config import Sweep
-from essnet.training import build_trial
+from essnet.training import build_trial, resolve_device
 
 
 def check_arms(sweep: Sweep, *, cache_dir: Path) -> None:
-    """Build data sets and model of each arm once, with every end of its search spaces.
+    """Build data sets and model of each arm once, on the CPU, with every end of its search spaces.
 
     Raises
     ------
@@ -21,13 +21,11 @@ def check_arms(sweep: Sweep, *, cache_dir: Path) -> None:
         for point in arm.probe_points():
             config = sweep.trial_config({**arm.fixed, **point})
             # Arms share data and network as a rule: what was built once is not built again.
-            parts = (
-                config.data,
-                config.model,
-                config.trainer.device,
-                config.evaluation.split,
-                config.objective.name,
-            )
-            if parts not in seen:
-                seen.append(parts)
-                build_trial(config, cache_dir=cache_dir)
+            parts = (config.data, config.model, config.evaluation.split, config.objective.name, config.trainer)
+            if parts in seen:
+                continue
+            seen.append(parts)
+            resolve_device(config.trainer.device)
+            # A driver that opened a GPU would keep memory there from the trials.
+            trainer = config.trainer.model_copy(update={"device": "cpu"})
+            build_trial(config.model_copy(update={"trainer": trainer}), cache_dir=cache_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -84,6 +85,7 @@ def _progress_file(path: Path, max_steps: int) -> Callable[[int, Mapping[str, fl
                 "max_steps": max_steps,
                 "loss": metrics["train/loss"],
                 "seconds_per_step": per_step,
+                "pid": os.getpid(),
             },
         )
 

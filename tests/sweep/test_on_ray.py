@@ -166,6 +166,25 @@ def test_interrupted_and_resumed(tmp_path: Path, number: signal.Signals) -> None
     assert_whole_after_resume(tmp_path)
 
 
+def test_a_killed_worker_is_retried_from_its_checkpoint(tmp_path: Path) -> None:
+    write_sweep(tmp_path, base=LONG, arms=SHORT_ARMS, failure={"max_retries": 1})
+    with subprocess.Popen(
+        command(tmp_path, "--json"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as driver:
+        wait_for_checkpoint(tmp_path, driver)
+        (link, *_) = tmp_path.glob("runs/tiny/trials/*/checkpoints/last")
+        killed = link.parent.parent
+        os.kill(json.loads((killed / "progress.json").read_text())["pid"], signal.SIGKILL)
+        text, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 0
+    trials = json.loads(text.splitlines()[-1])["trials"]
+    assert [(trial["state"], trial["steps"]) for trial in trials] == [("COMPLETED", 60)] * 3
+    _, children = tracked_runs(tmp_path)
+    assert Counter(r.data.tags["essnet.trial_id"] for r in children) == {trial["trial_id"]: 1 for trial in trials}
+    for child in children:
+        assert_each_step_once(tmp_path, child, 60)
+
+
 def test_optuna_with_asha_and_a_trial_that_fails(tmp_path: Path) -> None:
     arms = {
         "full": {"objective.name": "full_softmax"},
