@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from essnet.config.errors import InputError
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in its place."""
@@ -27,10 +29,10 @@ def write_json(path: Path, content: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; an empty mapping where there is none. Raises ValueError if it is damaged."""
+    """Read a JSON file; an empty mapping where there is none. Raises InputError if it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError:
-        raise ValueError(f"{path}: damaged; expected JSON") from None
+        raise InputError(f"{path}: damaged; expected JSON") from None

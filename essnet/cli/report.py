@@ -35,7 +35,7 @@ def report(
 
       launch.py report textures --format csv > textures.csv
     """
-    from essnet.report import answer, comparison_csv, comparison_table, load_comparison
+    from essnet.report import answer, comparison_csv, comparison_table, legend, load_comparison
     from essnet.sweep.folder import SweepFolder
 
     comparison = load_comparison(SweepFolder(_sweep_path(sweep, output)))
@@ -45,6 +45,7 @@ def report(
     if form is Format.terminal:
         console = people_console(as_json)
         console.print(comparison_table(comparison))
+        console.print(legend(comparison), markup=False)
         console.print(answer(comparison))
         for trial in comparison.trials:
             if trial.error:

@@ -7,13 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from essnet.cli.terminal import DEFAULT_OUTPUT, Debug, Json, Output, Overrides, people_console, print_json
+from essnet.cli.terminal import (
+    DEFAULT_OUTPUT,
+    Debug,
+    Json,
+    Output,
+    Overrides,
+    check_writable,
+    people_console,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from essnet.config import Sweep
     from essnet.sweep.resources import Placement
+
+_TAKEN_NAMES = ("train", "cache", "mlartifacts", "mlflow.db", "predictions")
+"""What else lies in the output folder."""
 
 
 def sweep(
@@ -47,7 +59,7 @@ def sweep(
     from essnet.config import InputError, load_sweep
 
     asked = load_sweep(config, overrides or ())
-    if asked.config.name in ("train", "cache", "mlartifacts"):
+    if asked.config.name in _TAKEN_NAMES:
         raise InputError(f"name: found {asked.config.name!r}, which {output} uses for something else")
 
     from essnet.sweep.resources import plan_placement
@@ -64,7 +76,7 @@ def sweep(
         return
 
     from essnet.cli.sweep_progress import show_progress
-    from essnet.report import answer, comparison_table, load_comparison
+    from essnet.report import answer, comparison_table, legend, load_comparison
     from essnet.report.publish import publish
     from essnet.sweep.folder import ENDED, FAILED, SweepFolder
     from essnet.sweep.preflight import check_arms
@@ -72,16 +84,15 @@ def sweep(
     from essnet.tracking import RunStore, default_uri
 
     folder = SweepFolder(output / asked.config.name)
-    if folder.path.exists() and not resume and (folder.path / "sweep.json").exists():
+    check_writable(folder.path)
+    if not resume and (folder.path / "sweep.json").exists():
         raise InputError(f"{folder.path}: this sweep exists; go on with --resume, or choose another name=...")
     if resume:
         check_resumable(asked, folder)
     check_arms(asked, cache_dir=output / "cache")
+    tracking = asked.trial_config({**asked.arms[0].fixed, **asked.arms[0].first_point()}).tracking
+    store = RunStore(tracking.uri or default_uri(output), tracking.experiment, artifact_root=output / "mlartifacts")
     with folder.locked():
-        tracking = asked.trial_config({**asked.arms[0].fixed, **asked.arms[0].first_point()}).tracking
-        store = RunStore(
-            tracking.uri or default_uri(output), tracking.experiment, artifact_root=output / "mlartifacts"
-        )
         try:
             with show_progress(folder, concurrent=placement.concurrent, console=console):
                 run_sweep(asked, folder, store=store, placement=placement, cache_dir=output / "cache")
@@ -97,6 +108,7 @@ def sweep(
                 end_runs(folder, store, status="KILLED" if not finished else "FAILED" if failed else "FINISHED")
 
     console.print(comparison_table(comparison))
+    console.print(legend(comparison), markup=False)
     console.print(answer(comparison))
     for record in failed:
         console.print(f"failed: {record.trial_id}: {record.error}", markup=False)
@@ -117,15 +129,19 @@ def _describe(asked: Sweep, placement: Placement, console: Console) -> None:
     counts = trial_counts(asked)
     search = asked.config.search
     console.print(
-        f"sweep {asked.config.name}: {sum(counts.values())} trials, {search.algorithm} search by {search.metric}, "
+        f"sweep {asked.config.name}: {_trials(sum(counts.values()))}, {search.algorithm} search by {search.metric}, "
         f"scheduler {asked.config.scheduler.name}",
         markup=False,
     )
     for arm in asked.arms:
         mark = " (baseline)" if arm.name == asked.config.baseline else ""
-        console.print(f"  {arm.name}{mark}: {counts[arm.name]} trials", markup=False)
+        console.print(f"  {arm.name}{mark}: {_trials(counts[arm.name])}", markup=False)
         for path, value in arm.fixed.items():
             console.print(f"    {path} = {value}", markup=False)
         for path, space in arm.spaces.items():
             console.print(f"    {path} in {space.describe()}", markup=False)
     console.print(placement.describe(), markup=False)
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"

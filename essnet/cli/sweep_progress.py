@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -77,7 +78,7 @@ def _snapshot(folder: SweepFolder) -> Snapshot | None:
         progress = read_json(folder.trial(record.trial_id) / "progress.json")
         steps[record.trial_id] = progress.get("step", 0)
         max_steps[record.trial_id] = record.max_steps
-        if progress:
+        if progress.get("seconds_per_step"):
             pace[record.trial_id] = progress["seconds_per_step"]
     return Snapshot(comparison, steps, max_steps, pace)
 
@@ -90,7 +91,7 @@ def progress_table(snapshot: Snapshot, *, concurrent: int, elapsed: float) -> Ta
     title = f"sweep {comparison.sweep}: {done} of {comparison.num_trials} trials, {_clock(elapsed)} so far"
     if left is not None:
         title += f", about {_clock(left)} left"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in ("trial", "d", "k", "step", comparison.metric, "left", "state"):
         table.add_column(name, justify="left" if name in ("trial", "state") else "right", no_wrap=True)
     for trial in comparison.trials:

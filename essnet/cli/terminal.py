@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -48,6 +49,14 @@ def people_console(as_json: bool) -> Console:
 
 
 def print_json(result: Any) -> None:
-    """Print a result as one line of JSON on standard output."""
-    sys.stdout.write(json.dumps(result) + "\n")
+    """Print a result as one line of JSON on standard output; what is no number becomes null."""
+    sys.stdout.write(json.dumps(_without_nan(result), allow_nan=False) + "\n")
     sys.stdout.flush()
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -70,7 +70,7 @@ def train(
 
     console = people_console(as_json)
     check_writable(output / "train")
-    directory = _run_folder(output / "train", trial.name, resume=resume)
+    directory = _run_folder(output / "train", trial.name, resume=resume).absolute()
     progress = Progress(
         TextColumn("[bold]{task.description}"),
         BarColumn(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -40,15 +41,19 @@ def ui(
     typer.echo(f"MLflow on http://127.0.0.1:{chosen} (Ctrl-C ends it)")
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", default_uri(output),
                "--host", "127.0.0.1", "--port", str(chosen), "--workers", "1"]  # fmt: skip
-    server = subprocess.Popen(command, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"})
+    # No background jobs: the UI only shows. A session of its own, so that server and workers end together.
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    server = subprocess.Popen(command, env={**os.environ, **quiet}, start_new_session=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        raise typer.Exit(server.wait())
+        code = server.wait()
     except KeyboardInterrupt:
-        server.wait()  # the server got the same signal and ends by itself
+        code = 0
     finally:
         if server.poll() is None:
-            server.terminate()
+            os.killpg(server.pid, signal.SIGTERM)
             server.wait()
+    raise typer.Exit(code)
 
 
 def _free_port() -> int:

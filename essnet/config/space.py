@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -38,7 +38,7 @@ class Choice(Block):
         """Values that have to be valid for the whole space to be valid."""
         return list(self.choice)
 
-    def grid(self) -> list[Any] | None:
+    def grid(self) -> Sequence[Any] | None:
         """Every value, or None where there are infinitely many."""
         return list(self.choice)
 
@@ -66,9 +66,9 @@ class IntRange(Block):
         low, high = self.int
         return sorted({low, min(low + self.step, high), high - (high - low) % self.step})
 
-    def grid(self) -> list[Any] | None:
+    def grid(self) -> Sequence[Any] | None:
         """Every value, or None where there are infinitely many."""
-        return list(range(self.int[0], self.int[1] + 1, self.step))
+        return range(self.int[0], self.int[1] + 1, self.step)
 
     def describe(self) -> str:
         """Return the space in a few words."""
@@ -91,7 +91,7 @@ class FloatRange(Block):
         """Values that have to be valid for the whole space to be valid."""
         return list(self.float)
 
-    def grid(self) -> list[Any] | None:
+    def grid(self) -> Sequence[Any] | None:
         """Every value, or None where there are infinitely many."""
         return None
 

@@ -66,6 +66,11 @@ class StrictDumper(yaml.SafeDumper):
     """A safe dumper that quotes strings such as `1e4` or `on`: either version of YAML reads strings again."""
 
 
+def _represent_str(dumper: StrictDumper, text: str) -> yaml.ScalarNode:
+    # Left to itself PyYAML writes the line breaks of Unicode in a way that it reads back as spaces.
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
 def _construct_map(loader: StrictLoader, node: yaml.MappingNode) -> dict[Hashable, Any]:
     return loader.construct_mapping(node, deep=True)
 
@@ -99,6 +104,7 @@ StrictLoader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in _CORE_SCHEMA:
     for _speaker in (StrictLoader, StrictDumper):
         _speaker.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), ["" if c == "\0" else c for c in _first])
+StrictDumper.add_representer(str, _represent_str)
 StrictLoader.add_constructor("tag:yaml.org,2002:map", _construct_map)
 StrictLoader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 StrictLoader.add_constructor("tag:yaml.org,2002:float", _construct_float)

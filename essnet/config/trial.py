@@ -131,7 +131,7 @@ class ObjectiveConfig(Block):
     """Output layer and loss together: neither works with the other's partner."""
 
     name: Literal["full_softmax", "knn_softmax", "embedding_softmax", "sampled_softmax"]
-    embedding_dim: Positive = 12
+    embedding_dim: Annotated[int, Field(ge=1, le=65_536)] = 12
     num_neighbours: NonNegative = 7
     num_random: NonNegative = 256
     similarity: Literal["l2", "cosine", "dot"] = "l2"

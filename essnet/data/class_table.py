@@ -41,11 +41,7 @@ class ClassTable:
         """
         names: list[str] = []
         for position, row in enumerate(rows):
-            if (
-                not isinstance(row, Mapping)
-                or row.get("id") != position
-                or not isinstance(row.get("name"), str)
-            ):
+            if not isinstance(row, Mapping) or row.get("id") != position or not isinstance(row.get("name"), str):
                 raise ValueError(f"class table row {position} is {row!r}; expected id {position} and a name")
             names.append(row["name"])
         return cls(tuple(names))
@@ -64,22 +60,16 @@ def read_class_table(path: Path) -> ClassTable:
     except FileNotFoundError:
         raise InputError(f"{path}: not found; expected a text file with one class name a line") from None
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); expected one class name a line"
-        ) from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected one class name a line") from None
     names = [line.strip() for line in text.rstrip().split("\n")]
     if names == [""]:
         raise InputError(f"{path}: holds no class name; expected one a line")
     line_of: dict[str, int] = {}
     for line, name in enumerate(names, start=1):
         if not name:
-            raise InputError(
-                f"{path}: line {line} is empty; expected a class name on every line before the last"
-            )
+            raise InputError(f"{path}: line {line} is empty; expected a class name on every line before the last")
         if name in line_of:
-            raise InputError(
-                f"{path}: line {line} repeats {name!r} of line {line_of[name]}; names must differ"
-            )
+            raise InputError(f"{path}: line {line} repeats {name!r} of line {line_of[name]}; names must differ")
         line_of[name] = line
     return ClassTable(tuple(names))
 

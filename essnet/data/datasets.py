@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from essnet.config import DataConfig, FolderData, InputError, TexturesData
+from essnet.data.class_table import read_class_table
 from essnet.data.folder import FolderDataset
 from essnet.data.loading import SegmentationDataset, Transform
 from essnet.data.textures import TexturesDataset
@@ -53,14 +54,15 @@ def _textures(config: TexturesData, split: str) -> TexturesDataset:
 
 
 def _folder(config: FolderData, split: str, cache_dir: Path | None) -> FolderDataset:
-    dataset = FolderDataset(
-        root=Path(config.root),
+    root = Path(config.root)
+    if config.num_classes is not None and (root / "classes.txt").is_file():
+        found = read_class_table(root / "classes.txt").num_classes
+        if found != config.num_classes:
+            raise InputError(f"data.num_classes: found {config.num_classes}, but {root / 'classes.txt'} names {found}")
+    return FolderDataset(
+        root=root,
         split=split,
         ignore_value=config.ignore_value,
         reduce_zero_label=config.reduce_zero_label,
         cache_dir=cache_dir,
     )
-    found = dataset.classes.num_classes
-    if config.num_classes not in (None, found):
-        raise InputError(f"data.num_classes: found {config.num_classes}, but {config.root}/classes.txt names {found}")
-    return dataset

@@ -43,9 +43,7 @@ class FolderDataset(Dataset[tuple[tv_tensors.Image, tv_tensors.Mask]]):
         root = Path(root)
         self.pairs = list_pairs(root, split)
         self.classes = read_class_table(root / "classes.txt")
-        self._labels = MaskLabels(
-            classes=self.classes, ignore_value=ignore_value, reduce_zero_label=reduce_zero_label
-        )
+        self._labels = MaskLabels(classes=self.classes, ignore_value=ignore_value, reduce_zero_label=reduce_zero_label)
         scan = scan_folder(
             root=root,
             split=split,
@@ -55,9 +53,7 @@ class FolderDataset(Dataset[tuple[tv_tensors.Image, tv_tensors.Mask]]):
             progress=progress,
         )
         if not scan.class_pixels.any():
-            raise InputError(
-                f"{root / 'masks' / split}: all pixels of all masks are ignored; nothing to learn from"
-            )
+            raise InputError(f"{root / 'masks' / split}: all pixels of all masks are ignored; nothing to learn from")
         self.class_pixels = scan.class_pixels
         self.ignored_pixels = scan.ignored_pixels
 

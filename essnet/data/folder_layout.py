@@ -48,9 +48,7 @@ def _split_folder(parent: Path, split: str) -> Path:
         return folder
     if not parent.is_dir():
         raise InputError(f"{parent}: no such folder; expected {parent.name}/{split}/ in data.root")
-    splits = sorted(
-        entry.name for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith(".")
-    )
+    splits = sorted(entry.name for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     raise InputError(f"{folder}: no such folder; the splits in {parent} are: {', '.join(splits) or 'none'}")
 
 
@@ -60,9 +58,7 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
         if path.name.startswith(".") or path.suffix.lower() not in suffixes or path.is_dir():
             continue
         if path.stem in found:
-            raise InputError(
-                f"{path}: has the same name as {found[path.stem].name} but for the ending; keep one"
-            )
+            raise InputError(f"{path}: has the same name as {found[path.stem].name} but for the ending; keep one")
         found[path.stem] = path
     return found
 

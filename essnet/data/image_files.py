@@ -124,9 +124,7 @@ def _to_rgb(image: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
         grey = (np.array(image).astype(np.uint32) * 255 + 32767) // 65535
         return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
     if image.mode in ("I", "F"):
-        raise InputError(
-            f"{path}: has {image.mode} pixels (32-bit) without a fixed range; expected 8 or 16 bits"
-        )
+        raise InputError(f"{path}: has {image.mode} pixels (32-bit) without a fixed range; expected 8 or 16 bits")
     if image.mode in ("P", "RGBa"):  # Pillow does not take the direct way, or warns on it
         image = image.convert("RGBA")
     return np.array(image.convert("RGB"))

@@ -193,8 +193,7 @@ class _Collate:
                 return sample
             pairs.append(sample)
         height, width = (
-            -(-max(mask.shape[axis] for _, mask in pairs) // self._multiple) * self._multiple
-            for axis in (0, 1)
+            -(-max(mask.shape[axis] for _, mask in pairs) // self._multiple) * self._multiple for axis in (0, 1)
         )
         images = torch.empty((len(pairs), 3, height, width), dtype=torch.uint8)
         images[...] = torch.tensor(PADDING_COLOUR)[:, None, None]

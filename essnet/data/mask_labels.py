@@ -80,9 +80,7 @@ class MaskLabels:
         return ignored
 
     def _unknown_id(self, found: int, path: Path) -> InputError:
-        expected = (
-            f"classes.txt names {self.classes.num_classes} classes, ids {self.first_id} to {self.last_id}"
-        )
+        expected = f"classes.txt names {self.classes.num_classes} classes, ids {self.first_id} to {self.last_id}"
         hint = ""
         if found == 255:
             hint = "; if 255 marks pixels to ignore, set data.ignore_value=255"

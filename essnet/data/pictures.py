@@ -88,14 +88,10 @@ def _legend(rows: Sequence[Row], classes: ClassTable, colours: Pixels) -> list[t
     return [(classes.names[index], tuple(colours[index].tolist())) for index in order if counts[index] > 0]
 
 
-def _drawn(
-    columns: dict[str, list[Image.Image | None]], legend: list[tuple[str, tuple[int, ...]]]
-) -> Image.Image:
+def _drawn(columns: dict[str, list[Image.Image | None]], legend: list[tuple[str, tuple[int, ...]]]) -> Image.Image:
     known = {title: [tile for tile in tiles if tile is not None] for title, tiles in columns.items()}
     widths = [max(tile.width for tile in tiles) for tiles in known.values()]
-    heights = [
-        max(tile.height for tile in row if tile is not None) for row in zip(*columns.values(), strict=True)
-    ]
+    heights = [max(tile.height for tile in row if tile is not None) for row in zip(*columns.values(), strict=True)]
     inner = sum(widths) + _GAP * (len(widths) - 1)
     per_line = max(1, inner // _LEGEND_WIDTH)
     legend_lines = -(-len(legend) // per_line)
@@ -122,9 +118,7 @@ def _drawn(
         left, top = _MARGIN + place * (inner // per_line), tiles_end + _MARGIN + line * _LEGEND_HEIGHT
         draw.rectangle((left, top, left + _SWATCH, top + _SWATCH), fill=colour)
         room = inner // per_line - _SWATCH - 14
-        draw.text(
-            (left + _SWATCH + 6, top + _SWATCH / 2), _cut(name, room, font), fill=_INK, font=font, anchor="lm"
-        )
+        draw.text((left + _SWATCH + 6, top + _SWATCH / 2), _cut(name, room, font), fill=_INK, font=font, anchor="lm")
     return sheet
 
 

@@ -75,9 +75,7 @@ class TexturesDataset(Dataset[Sample]):
     def _draw_classes(self, rng: np.random.Generator, num_classes: int) -> None:
         low, high = np.log(WAVELENGTH_PX)
         self._colours = rng.uniform(*COLOUR_RANGE, size=(num_classes, 2, 3)).astype(np.float32)
-        self._patterns = np.array(list(PATTERNS.values()), np.float32)[
-            rng.integers(len(PATTERNS), size=num_classes)
-        ]
+        self._patterns = np.array(list(PATTERNS.values()), np.float32)[rng.integers(len(PATTERNS), size=num_classes)]
         self._wavelengths = np.exp(rng.uniform(low, high, size=num_classes)).astype(np.float32)
         self._angles = rng.uniform(0, np.pi, size=num_classes).astype(np.float32)
         # The rank is drawn as well, so that a class index says nothing about how frequent its class is.
@@ -105,9 +103,7 @@ class TexturesDataset(Dataset[Sample]):
         """Return the scene's number, for messages."""
         return f"scene {index}"
 
-    def _paint(
-        self, rng: np.random.Generator, labels: npt.NDArray[np.int64], regions: npt.NDArray[np.intp]
-    ) -> Floats:
+    def _paint(self, rng: np.random.Generator, labels: npt.NDArray[np.int64], regions: npt.NDArray[np.intp]) -> Floats:
         """The scene without noise, (3, H, W): per region first, then one look-up per pixel."""
         num_regions = len(labels)
         normal = rng.standard_normal((5, num_regions), np.float32)

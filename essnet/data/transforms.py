@@ -37,9 +37,7 @@ def build_train_transform(
     if flip > 0:
         steps.append(v2.RandomHorizontalFlip(p=flip))
     if colour_jitter > 0:
-        steps.append(
-            v2.ColorJitter(brightness=colour_jitter, contrast=colour_jitter, saturation=colour_jitter)
-        )
+        steps.append(v2.ColorJitter(brightness=colour_jitter, contrast=colour_jitter, saturation=colour_jitter))
     return steps[0] if len(steps) == 1 else v2.Compose(steps)
 
 

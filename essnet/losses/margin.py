@@ -9,9 +9,7 @@ from essnet.losses.other_classes import nearest_other_classes
 from essnet.neighbours import TorchIndex
 
 
-def margin_regulariser(
-    *, class_embeddings: Tensor, margin: float = 0.2, chunk_bytes: int | None = None
-) -> Tensor:
+def margin_regulariser(*, class_embeddings: Tensor, margin: float = 0.2, chunk_bytes: int | None = None) -> Tensor:
     """Return (1/C) sum_c max(0, margin - min_{c' != c} ||w_c - w_c'||), never holding a C x C matrix at once.
 
     Shapes: class_embeddings (C, D), already normalised; result scalar in at least float32. One class is as
@@ -20,9 +18,7 @@ def margin_regulariser(
     2012.07489.
     """
     if class_embeddings.ndim != 2 or class_embeddings.shape[0] == 0:
-        raise ValueError(
-            f"class_embeddings must have shape (C, D) with C >= 1; got {tuple(class_embeddings.shape)}"
-        )
+        raise ValueError(f"class_embeddings must have shape (C, D) with C >= 1; got {tuple(class_embeddings.shape)}")
     num_classes = class_embeddings.shape[0]
     with torch.autocast(class_embeddings.device.type, enabled=False):
         classes = class_embeddings if class_embeddings.dtype == torch.float64 else class_embeddings.float()

@@ -69,8 +69,7 @@ def valid_rows(
         )
     if not (pixel_embeddings.is_floating_point() and class_embeddings.is_floating_point()):
         raise ValueError(
-            "embeddings must be floating; "
-            f"got {pixel_embeddings.dtype} pixels and {class_embeddings.dtype} classes"
+            f"embeddings must be floating; got {pixel_embeddings.dtype} pixels and {class_embeddings.dtype} classes"
         )
     check_targets(targets, class_embeddings.shape[0])
     wide = torch.float64 in (pixel_embeddings.dtype, class_embeddings.dtype)
@@ -94,9 +93,7 @@ def valid_rows(
 def _as_scalar(logit_scale: float | Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     if isinstance(logit_scale, Tensor):
         if logit_scale.numel() != 1:
-            raise ValueError(
-                f"logit_scale must be one number; got a tensor of shape {tuple(logit_scale.shape)}"
-            )
+            raise ValueError(f"logit_scale must be one number; got a tensor of shape {tuple(logit_scale.shape)}")
         scale = logit_scale.reshape(()).to(device=device, dtype=dtype)
     else:
         scale = torch.tensor(logit_scale, device=device, dtype=dtype)

@@ -22,9 +22,7 @@ def draw_negatives(
     Drawn on the generator's own device (the CPU without one), so that a seed means the same ids everywhere.
     """
     if num_classes < 1 or num_random < 0:
-        raise ValueError(
-            f"num_classes={num_classes} must be at least 1 and num_random={num_random} at least 0"
-        )
+        raise ValueError(f"num_classes={num_classes} must be at least 1 and num_random={num_random} at least 0")
     source = torch.device("cpu") if generator is None else generator.device
     return torch.randperm(num_classes, generator=generator, device=source)[:num_random].to(device)
 
@@ -66,9 +64,7 @@ def sampled_softmax_loss(
         )
         num_negatives = _check_negatives(negatives, rows.num_classes)
         if num_neighbours + num_negatives == 0:
-            raise ValueError(
-                "num_neighbours=0 and no negatives: a target needs a rival; raise one of the two"
-            )
+            raise ValueError("num_neighbours=0 and no negatives: a target needs a rival; raise one of the two")
         reaches_all = num_negatives == rows.num_classes or num_neighbours >= rows.num_classes - 1
         if rows.nothing_to_tell_apart or reaches_all:
             return exact_softmax_loss(rows, similarity=similarity, chunk_bytes=chunk_bytes)
@@ -88,9 +84,7 @@ def sampled_softmax_loss(
 
 def _check_negatives(negatives: Tensor, num_classes: int) -> int:
     if negatives.ndim != 1 or negatives.dtype != torch.int64:
-        raise ValueError(
-            f"negatives must be int64 (R,); got {negatives.dtype} of shape {tuple(negatives.shape)}"
-        )
+        raise ValueError(f"negatives must be int64 (R,); got {negatives.dtype} of shape {tuple(negatives.shape)}")
     counts = torch.zeros(num_classes, dtype=torch.int64, device=negatives.device)
     outside = (negatives < 0) | (negatives >= num_classes)
     if outside.any():
@@ -99,7 +93,5 @@ def _check_negatives(negatives: Tensor, num_classes: int) -> int:
         )
     counts.index_add_(0, negatives, torch.ones_like(negatives))
     if (counts > 1).any():
-        raise ValueError(
-            f"negatives hold the class id {int(counts.argmax())} more than once; they must be distinct"
-        )
+        raise ValueError(f"negatives hold the class id {int(counts.argmax())} more than once; they must be distinct")
     return len(negatives)

@@ -105,9 +105,7 @@ class SharedDistances:
 
     def _mend_close(self, squares: Tensor, norms: Tensor, suspects: Tensor) -> tuple[Tensor, Tensor]:
         """Recompute the squared distances that lost their digits; return their rows and columns."""
-        rows, columns = (squares[suspects] <= CLOSE_SHARE * (norms[suspects] + self._norms)).nonzero(
-            as_tuple=True
-        )
+        rows, columns = (squares[suspects] <= CLOSE_SHARE * (norms[suspects] + self._norms)).nonzero(as_tuple=True)
         rows = suspects[rows]
         for row, column in self._pieces(rows, columns):
             squares[row, column] = (self._pixels[row] - self._classes[column]).square_().sum(dim=1)

@@ -90,9 +90,7 @@ def build_network(
     known = ARCHITECTURES[key]
     stride = known.output_strides[0] if output_stride is None and known.output_strides else output_stride
     module = _construct(key, encoder, stride, construction_arguments(encoder_weights, encoder=encoder))
-    head_convolution = next(
-        part for part in module.segmentation_head.modules() if isinstance(part, nn.Conv2d)
-    )
+    head_convolution = next(part for part in module.segmentation_head.modules() if isinstance(part, nn.Conv2d))
     module.segmentation_head = nn.Identity()
     encoder_stride = int(module.encoder.output_stride)
     if stride is not None and stride != encoder_stride:
@@ -130,9 +128,7 @@ def _construct(key: str, encoder: str, stride: int | None, encoder_arguments: Ma
     try:
         with warnings.catch_warnings():
             # Encoders of the library's own called timm-... work; it would rather see their tu-... twins.
-            warnings.filterwarnings(
-                "ignore", message=".*encoders are deprecated", category=DeprecationWarning
-            )
+            warnings.filterwarnings("ignore", message=".*encoders are deprecated", category=DeprecationWarning)
             return known.constructor(encoder_name=encoder, classes=1, **arguments)
     except (ValueError, TypeError, KeyError, AssertionError, NotImplementedError, RuntimeError) as error:
         if isinstance(error, InputError):
@@ -140,6 +136,5 @@ def _construct(key: str, encoder: str, stride: int | None, encoder_arguments: Ma
         at_stride = f" at output stride {stride}" if stride is not None else ""
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"model.encoder={encoder}: does not work with model.architecture={key}{at_stride} "
-            f"({reason[:200]})"
+            f"model.encoder={encoder}: does not work with model.architecture={key}{at_stride} ({reason[:200]})"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -61,7 +62,7 @@ def load_encoder_weights(module: nn.Module, encoder_weights: str | None, *, enco
 
 def _read_file(encoder_weights: str) -> dict[str, Tensor]:
     where = f"model.encoder_weights={encoder_weights}"
-    path = Path(encoder_weights).expanduser()
+    path = Path(os.path.expanduser(encoder_weights))  # leaves a user that does not exist as it is
     if not path.is_file():
         packages = ", ".join(_PACKAGE_PREFIX + name for name in PACKAGE_WEIGHTS)
         raise InputError(f"{where}: no such file; it takes none, imagenet, {packages}, or a file of weights")

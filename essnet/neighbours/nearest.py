@@ -15,9 +15,7 @@ def nearest_class(*, pixel_embeddings: Tensor, class_embeddings: Tensor, similar
     unknown similarity. Source: Jain et al., ICCV 2021, arXiv 2012.07489 (inference by 1-NN).
     """
     if pixel_embeddings.ndim != 4:
-        raise ValueError(
-            f"pixel_embeddings must have shape (B, D, H, W); got {tuple(pixel_embeddings.shape)}"
-        )
+        raise ValueError(f"pixel_embeddings must have shape (B, D, H, W); got {tuple(pixel_embeddings.shape)}")
     index = build_index(class_embeddings, similarity=similarity)
     batch, embedding_dim, height, width = pixel_embeddings.shape
     queries = pixel_embeddings.detach().permute(0, 2, 3, 1).reshape(-1, embedding_dim)

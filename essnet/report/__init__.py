@@ -2,7 +2,7 @@
 
 from essnet.report.answer import answer, describe
 from essnet.report.comparison import ComparedTrial, Comparison, load_comparison
-from essnet.report.tables import comparison_csv, comparison_table
+from essnet.report.tables import comparison_csv, comparison_table, legend
 
 __all__ = [
     "ComparedTrial",
@@ -11,5 +11,6 @@ __all__ = [
     "comparison_csv",
     "comparison_table",
     "describe",
+    "legend",
     "load_comparison",
 ]

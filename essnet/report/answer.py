@@ -13,19 +13,16 @@ def answer(comparison: Comparison) -> str:
     failed = sum(trial.state == FAILED for trial in comparison.trials)
     if baseline is None or best is None:
         missing = "the baseline" if baseline is None else "any other arm"
-        return (
-            f"No answer yet: there is no result of {missing} ({done} of {comparison.num_trials} trials done)."
-        )
+        return f"No answer yet: there is no result of {missing} ({done} of {comparison.num_trials} trials done)."
     difference = comparison.difference(best) or 0.0
+    value, reference = best.metrics[comparison.metric], baseline.metrics[comparison.metric]
     sentences = [
-        f"Use {describe(best)}: {comparison.metric} {best.metrics[comparison.metric]:.3f} against "
-        f"{baseline.metrics[comparison.metric]:.3f} for {describe(baseline)} ({difference:+.3f}){_price(comparison, best)}."
+        f"Use {describe(best)}: {comparison.metric} {value:.3f} against {reference:.3f} for {describe(baseline)} "
+        f"({difference:+.3f}){_price(comparison, best)}."
     ]
     if best.steps != baseline.steps:
         sentences.append(f"They trained for unequal steps ({best.steps} and {baseline.steps}).")
-    sentences.append(
-        "One run each: small differences may be chance; run the best few again with other seeds."
-    )
+    sentences.append("One run each: small differences may be chance; run the best few again with other seeds.")
     if done < comparison.num_trials:
         failures = f", {failed} failed" if failed else ""
         sentences.append(f"{done} of {comparison.num_trials} trials are done{failures}.")

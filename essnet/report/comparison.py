@@ -10,7 +10,6 @@ from typing import Any
 import yaml
 
 from essnet.atomic_files import read_json
-from essnet.config import InputError
 from essnet.sweep.folder import SweepFolder, TrialRecord
 from essnet.training.result import read_history
 
@@ -82,9 +81,7 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Return the comparison with the keys that scripts rely on."""
         keys = ("trial_id", "arm", "overrides", "seed", "state", "steps", "metrics", "run_id", "error")
-        trials = [
-            {key: value for key, value in asdict(trial).items() if key in keys} for trial in self.trials
-        ]
+        trials = [{key: value for key, value in asdict(trial).items() if key in keys} for trial in self.trials]
         return {
             "sweep": self.sweep,
             "directory": str(self.directory),
@@ -103,16 +100,12 @@ def load_comparison(folder: SweepFolder) -> Comparison:
     Raises
     ------
     InputError
-        If the folder is no sweep's.
+        If the folder is no sweep's, or its state is damaged.
     """
-    state = read_json(folder.path / "sweep.json")
-    if not state:
-        raise InputError(f"{folder.path}: is no sweep's folder (no sweep.json in it)")
+    state = folder.state()
     metric, mode = state["metric"], state["mode"]
     trials = tuple(_load_trial(folder, record, metric, mode) for record in folder.records())
-    with_result = sorted(
-        (trial for trial in trials if metric in trial.metrics), key=lambda t: _rank(t, metric, mode)
-    )
+    with_result = sorted((trial for trial in trials if metric in trial.metrics), key=lambda t: _rank(t, metric, mode))
     baselines = [trial for trial in with_result if trial.arm == state["baseline"]]
     others = [trial for trial in with_result if trial.arm != state["baseline"]]
     return Comparison(

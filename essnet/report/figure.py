@@ -71,9 +71,7 @@ def _draw_over_memory(axes: Axes, comparison: Comparison) -> None:
 def _draw_baseline(axes: Axes, comparison: Comparison) -> None:
     if comparison.baseline is not None:
         value = comparison.baseline.metrics[comparison.metric]
-        axes.axhline(
-            value, color="black", linestyle="--", linewidth=1, label=f"{comparison.baseline.arm} (baseline)"
-        )
+        axes.axhline(value, color="black", linestyle="--", linewidth=1, label=f"{comparison.baseline.arm} (baseline)")
     axes.grid(alpha=0.3)
 
 

@@ -33,15 +33,9 @@ def comparison_table(comparison: Comparison) -> Table:
     trained = f" after {steps.pop()} steps" if len(steps) == 1 else ""
     if not trained or any(trial.state != COMPLETED for trial in comparison.trials):
         columns.append(("state", lambda trial: f"{trial.state.lower()}, step {trial.steps}"))
-    caption = (
-        f"{metric}: best evaluation; diff: to the baseline; x: as a multiple of the baseline\n"
-        "MiB: peak of output layer and loss for one batch, forward and backward"
-    )
     table = Table(
         title=f"sweep {comparison.sweep}{trained}",
         title_justify="left",
-        caption=caption,
-        caption_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
@@ -56,20 +50,24 @@ def comparison_table(comparison: Comparison) -> Table:
     return table
 
 
+def legend(comparison: Comparison) -> str:
+    """Return what the columns of the table mean."""
+    return (
+        f"{comparison.metric}: best evaluation; diff: to the baseline; x: as a multiple of the baseline\n"
+        "MiB: peak of output layer and loss for one batch, forward and backward\n"
+    )
+
+
 def comparison_csv(comparison: Comparison) -> str:
     """Return one line a trial: what identifies it, its overrides, its metrics."""
     overrides = sorted({path for trial in comparison.trials for path in trial.overrides})
     metrics = sorted({name for trial in comparison.trials for name in trial.metrics})
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(
-        ["trial_id", "arm", "seed", "state", "steps", "run_id", *overrides, *metrics, "difference"]
-    )
+    writer.writerow(["trial_id", "arm", "seed", "state", "steps", "run_id", *overrides, *metrics, "difference"])
     for trial in comparison.ranked():
         identity = [trial.trial_id, trial.arm, trial.seed, trial.state, trial.steps, trial.run_id]
-        values = [trial.overrides.get(path) for path in overrides] + [
-            trial.metrics.get(name) for name in metrics
-        ]
+        values = [trial.overrides.get(path) for path in overrides] + [trial.metrics.get(name) for name in metrics]
         writer.writerow([*identity, *values, comparison.difference(trial)])
     return buffer.getvalue()
 

@@ -57,7 +57,5 @@ class SweepCallback(Callback):
         if run_id is None:
             return
         tracking = self._tracking
-        store = RunStore(
-            tracking["uri"], tracking["experiment"], artifact_root=Path(tracking["artifact_root"])
-        )
+        store = RunStore(tracking["uri"], tracking["experiment"], artifact_root=Path(tracking["artifact_root"]))
         store.end(run_id, status)

@@ -28,6 +28,7 @@ from essnet.config import InputError
 PENDING, RUNNING, COMPLETED, STOPPED, FAILED = "PENDING", "RUNNING", "COMPLETED", "STOPPED", "FAILED"
 ENDED = (COMPLETED, STOPPED)
 """States in which a trial is never run again. STOPPED: ended early by the scheduler."""
+_STATE_KEYS = ("name", "baseline", "metric", "mode", "num_trials", "tracking_uri", "parent_run_id")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,23 @@ class SweepFolder:
     """Reads and writes one sweep's folder."""
 
     path: Path
+
+    def state(self) -> dict[str, Any]:
+        """Read `sweep.json`.
+
+        Raises
+        ------
+        InputError
+            If the folder is no sweep's, or the file is damaged.
+        """
+        path = self.path / "sweep.json"
+        if not path.is_file():
+            raise InputError(f"{self.path}: is no sweep's folder (no sweep.json in it)")
+        state = read_json(path)
+        missing = [key for key in _STATE_KEYS if not isinstance(state, dict) or key not in state]
+        if missing:
+            raise InputError(f"{path}: damaged; {', '.join(missing)} missing")
+        return dict(state)
 
     def trial(self, trial_id: str) -> Path:
         """Return the folder of a trial."""

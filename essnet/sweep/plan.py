@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from essnet.config import Arm, InputError, Sweep
+
+_MOST_GRID_POINTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,20 @@ def trial_counts(sweep: Sweep) -> dict[str, int]:
     Raises
     ------
     InputError
-        If `grid` meets a space with infinitely many points, or `num_trials` leaves an arm without any.
+        If `grid` meets a space with infinitely or far too many points, or `num_trials` leaves an arm without any.
     """
     search = sweep.config.search
     searched = [arm for arm in sweep.arms if arm.spaces]
     counts = {arm.name: 1 for arm in sweep.arms}
     if search.algorithm == "grid":
-        return counts | {arm.name: prod(map(len, grid_axes(arm).values())) for arm in searched}
+        counts |= {arm.name: prod(map(len, grid_axes(arm).values())) for arm in searched}
+        largest = max(counts, key=lambda name: counts[name])
+        if counts[largest] > _MOST_GRID_POINTS:
+            raise InputError(
+                f"arms.{largest}: a grid of {counts[largest]} trials; at most {_MOST_GRID_POINTS}, "
+                "take fewer values, or search.algorithm: random or optuna"
+            )
+        return counts
     total = search.num_trials or 0
     if searched and total < len(searched):
         raise InputError(
@@ -67,7 +76,7 @@ def trial_counts(sweep: Sweep) -> dict[str, int]:
     return counts
 
 
-def grid_axes(arm: Arm) -> dict[str, list[Any]]:
+def grid_axes(arm: Arm) -> dict[str, Sequence[Any]]:
     """Return for each searched path of an arm all its values.
 
     Raises

@@ -49,9 +49,7 @@ def plan_placement(config: ResourcesConfig) -> Placement:
     default_cpus = max(1.0, cpus_there * gpus // gpus_there) if gpus else 1.0
     cpus = config.cpus if config.cpus is not None else default_cpus
     if cpus > cpus_there:
-        raise InputError(
-            f"resources.cpus: a trial asks for {cpus:g} cores, and this machine has {cpus_there}"
-        )
+        raise InputError(f"resources.cpus: a trial asks for {cpus:g} cores, and this machine has {cpus_there}")
     fit = int(cpus_there / cpus)
     if gpus:
         fit = min(fit, int(gpus_there / gpus))

@@ -44,9 +44,7 @@ from essnet.training import best_value
 _MAY_CHANGE_ON_RESUME = ("resources.", "failure.", "tracking.")
 
 
-def run_sweep(
-    sweep: Sweep, folder: SweepFolder, *, store: RunStore, placement: Placement, cache_dir: Path
-) -> None:
+def run_sweep(sweep: Sweep, folder: SweepFolder, *, store: RunStore, placement: Placement, cache_dir: Path) -> None:
     """Run all trials of a sweep that have not ended yet; return when they have, or when interrupted by SIGINT.
 
     The folder's records say how each trial ended, and the parent run is left RUNNING for the caller to end.
@@ -142,9 +140,7 @@ class PlannedSearch(Searcher):
         planned = self._queue.pop(0)
         record = self._known.get(planned.trial_id) or self._new_record(planned)
         config = self._trial_config(record)
-        record = replace(
-            record, state=PENDING, error=None, max_steps=config.trainer.max_steps, seed=config.seed
-        )
+        record = replace(record, state=PENDING, error=None, max_steps=config.trainer.max_steps, seed=config.seed)
         self._folder.write_record(record)
         self._running[trial_id] = record
         return {
@@ -155,9 +151,7 @@ class PlannedSearch(Searcher):
             "trial": config.model_dump(),
         }
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the arm's search how a trial went."""
         self._tell(self._running.pop(trial_id))
 
@@ -226,7 +220,7 @@ def _start_parent(sweep: Sweep, folder: SweepFolder, store: RunStore) -> str:
     sweep_id = state.get("sweep_id") or uuid.uuid4().hex
     config = sweep.config
     parent_run_id = store.start(
-        config.name,
+        f"sweep {config.name}",
         identity={"essnet.kind": "sweep", "essnet.sweep_id": sweep_id},
         tags={"essnet.sweep": config.name},
         params={"baseline": config.baseline, **dict(flatten(config.search.model_dump(), "search."))},
@@ -261,11 +255,9 @@ def _settle(folder: SweepFolder) -> None:
 def end_runs(folder: SweepFolder, store: RunStore, *, status: str) -> None:
     """End the sweep's parent run with `status`, and every trial's run that is still RUNNING."""
     states = {record.trial_id: record.state for record in folder.records()}
-    parent_run_id = read_json(folder.path / "sweep.json")["parent_run_id"]
+    parent_run_id = folder.state()["parent_run_id"]
     for run in store.children(parent_run_id):
         if run.info.status == "RUNNING":
             state = states.get(run.data.tags.get("essnet.trial_id", ""))
-            store.end(
-                run.info.run_id, "FINISHED" if state in ENDED else "FAILED" if state == FAILED else "KILLED"
-            )
+            store.end(run.info.run_id, "FINISHED" if state in ENDED else "FAILED" if state == FAILED else "KILLED")
     store.end(parent_run_id, status)

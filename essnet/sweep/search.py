@@ -55,9 +55,7 @@ class OptunaSearch:
         self._seed = seed
         self._direction = StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE
         # Optuna's categories must be plain scalars; values of a choice go by their place.
-        self._choices = {
-            path: space.choice for path, space in arm.spaces.items() if isinstance(space, Choice)
-        }
+        self._choices = {path: space.choice for path, space in arm.spaces.items() if isinstance(space, Choice)}
         self._distributions = {path: _distribution(space) for path, space in arm.spaces.items()}
         self._told: dict[int, FrozenTrial] = {}
 
@@ -68,10 +66,7 @@ class OptunaSearch:
         study = optuna.create_study(direction=self._direction, sampler=self._sampler(self._seed + arm_index))
         study.add_trials(self._told[index] for index in sorted(self._told))
         asked = study.ask(self._distributions).params
-        return {
-            path: self._choices[path][value] if path in self._choices else value
-            for path, value in asked.items()
-        }
+        return {path: self._choices[path][value] if path in self._choices else value for path, value in asked.items()}
 
     def tell(self, arm_index: int, point: Mapping[str, Any], value: float) -> None:
         """Take a result; NaN counts as a failed trial."""
@@ -88,9 +83,7 @@ class OptunaSearch:
             return chosen
         # `1 == True`: compare the type as well.
         return next(
-            place
-            for place, value in enumerate(self._choices[path])
-            if value == chosen and type(value) is type(chosen)
+            place for place, value in enumerate(self._choices[path]) if value == chosen and type(value) is type(chosen)
         )
 
 
@@ -101,9 +94,7 @@ def build_search(arm: Arm, config: SweepConfig, num_trials: int) -> ArmSearch:
     if config.search.algorithm == "grid":
         return GridSearch(arm)
     if config.search.algorithm == "random":
-        return OptunaSearch(
-            arm, sampler=lambda seed: RandomSampler(seed=seed), seed=seed, mode=config.search.mode
-        )
+        return OptunaSearch(arm, sampler=lambda seed: RandomSampler(seed=seed), seed=seed, mode=config.search.mode)
     # TPE begins with random points; in a small sweep a third of the trials has to do.
     startup = min(10, math.ceil(num_trials / 3))
     return OptunaSearch(

@@ -66,18 +66,18 @@ def _tracker(task: Mapping[str, Any], config: TrialConfig) -> MlflowTracker:
 
 def _progress_file(path: Path, max_steps: int) -> Callable[[int, Mapping[str, float]], None]:
     """Return a callback that writes the progress at most once a second."""
-    started = time.time()
+    started: tuple[float, int] | None = None
     written = 0.0
-    first_step: int | None = None
 
     def write(step: int, metrics: Mapping[str, float]) -> None:
-        nonlocal written, first_step
-        first_step = step - 1 if first_step is None else first_step
+        nonlocal started, written
         now = time.time()
+        if started is None:  # the first step warms up: the pace is that of those after it
+            started = now, step
         if now - written < 1.0 and step != max_steps:
             return
         written = now
-        per_step = (now - started) / (step - first_step)
+        per_step = (now - started[0]) / (step - started[1]) if step > started[1] else None
         write_json(
             path,
             {

@@ -119,7 +119,11 @@ def test_other_loaders_keep_their_rules() -> None:
     assert yaml.safe_load("{a: 1, a: 2}") == {"a": 2}
 
 
-_texts = st.text() | st.from_regex(r"[-+.0-9eExo_:]{1,6}", fullmatch=True) | st.sampled_from(["on", "~", "NO", "="])
+_texts = (
+    st.text()
+    | st.from_regex(r"[-+.0-9eExo_:]{1,6}", fullmatch=True)
+    | st.sampled_from(["on", "~", "NO", "=", "\x85", "\u2028", " a\n"])
+)
 
 
 @settings(deadline=None)

@@ -28,9 +28,7 @@ def make_folder_dataset(
         for number in range(num_images):
             ids = rng.integers(num_classes, size=size).astype(np.uint8)
             grey = (20 + 40 * ids).astype(np.uint8)
-            Image.fromarray(np.stack([grey] * 3, axis=-1)).save(
-                path / "images" / split / f"{number:03}{suffix}"
-            )
+            Image.fromarray(np.stack([grey] * 3, axis=-1)).save(path / "images" / split / f"{number:03}{suffix}")
             save_mask(path / "masks" / split / f"{number:03}.png", ids)
     (path / "classes.txt").write_text("".join(f"class {index}\n" for index in range(num_classes)))
     return path
@@ -60,10 +58,7 @@ def save_low_depth_grey_png(path: Path, ids: np.ndarray, *, bits: int) -> None:
 
     header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
     path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     )
 
 

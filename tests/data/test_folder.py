@@ -31,9 +31,7 @@ def test_items_pair_images_with_their_masks(tmp_path: Path) -> None:
 def test_ignore_value_and_reduced_zero_are_about_raw_ids(tmp_path: Path) -> None:
     root = make_folder_dataset(tmp_path / "d", num_images=1, size=(1, 5))
     save_mask(root / "masks/train/000.png", np.array([[0, 1, 4, 9, 2]], np.uint8))
-    plain = FolderDataset(
-        root=make_folder_dataset(tmp_path / "e", num_images=1), split="train", ignore_value=None
-    )
+    plain = FolderDataset(root=make_folder_dataset(tmp_path / "e", num_images=1), split="train", ignore_value=None)
     assert plain.ignored_pixels == 0
     dataset = FolderDataset(root=root, split="train", ignore_value=9, reduce_zero_label=True)
     assert dataset[0][1].tolist() == [[IGNORE_INDEX, 0, 3, IGNORE_INDEX, 1]]
@@ -142,9 +140,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         r"classes.txt: line 3 repeats 'a'",
     ),
     "nothing labelled": (
-        lambda root: [
-            save_mask(path, np.full((12, 16), 255, np.uint8)) for path in (root / "masks/train").iterdir()
-        ],
+        lambda root: [save_mask(path, np.full((12, 16), 255, np.uint8)) for path in (root / "masks/train").iterdir()],
         r"masks/train: all pixels of all masks are ignored",
     ),
 }
@@ -163,9 +159,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, name: str) -> None:
 def test_id_255_without_ignore_value_gets_a_hint(tmp_path: Path) -> None:
     root = make_folder_dataset(tmp_path / "d")
     set_mask(255)(root)
-    with pytest.raises(
-        InputError, match=r"id 255, .*; if 255 marks pixels to ignore, set data.ignore_value=255"
-    ):
+    with pytest.raises(InputError, match=r"id 255, .*; if 255 marks pixels to ignore, set data.ignore_value=255"):
         FolderDataset(root=root, split="train", ignore_value=None)
 
 
@@ -211,9 +205,7 @@ def test_camvid_loads() -> None:
 def test_voc_palette_mask_loads(tmp_path: Path) -> None:
     sample = SHARED_DATA / "samples" / "voc"
     if not sample.is_dir():
-        pytest.skip(
-            f"no VOC sample in {sample}; set ESSNET_SHARED_DATA to the folder that holds samples/voc/"
-        )
+        pytest.skip(f"no VOC sample in {sample}; set ESSNET_SHARED_DATA to the folder that holds samples/voc/")
     for kind, name in (("images", "image.jpg"), ("masks", "label.png")):
         (tmp_path / kind / "train").mkdir(parents=True)
         (tmp_path / kind / "train" / f"a{Path(name).suffix}").write_bytes((sample / name).read_bytes())

@@ -39,9 +39,7 @@ def naive_histogram(root: Path, split: str) -> list[int]:
 
 def test_each_mask_is_read_once_and_counted(root: Path, reads: list[str]) -> None:
     progress: list[tuple[int, int]] = []
-    dataset = FolderDataset(
-        root=root, split="train", progress=lambda done, total: progress.append((done, total))
-    )
+    dataset = FolderDataset(root=root, split="train", progress=lambda done, total: progress.append((done, total)))
     assert sorted(reads) == [f"{number:03}.png" for number in range(5)]
     assert progress == [(done, 5) for done in range(1, 6)]
     assert dataset.class_pixels.dtype == np.int64
@@ -101,8 +99,7 @@ def test_a_damaged_cache_is_done_again(root: Path, tmp_path: Path, reads: list[s
     cache.write_text(content, encoding="latin-1")
     reads.clear()
     assert (
-        FolderDataset(root=root, split="train", cache_dir=tmp_path / "cache").class_pixels
-        == first.class_pixels
+        FolderDataset(root=root, split="train", cache_dir=tmp_path / "cache").class_pixels == first.class_pixels
     ).all()
     assert len(reads) == 5
     assert cache.read_text() == whole
@@ -120,18 +117,14 @@ def test_a_cache_with_the_right_fingerprint_and_wrong_counts_is_done_again(
     assert len(reads) == 5
 
 
-def test_a_cache_folder_that_cannot_be_written_means_no_cache(
-    root: Path, tmp_path: Path, reads: list[str]
-) -> None:
+def test_a_cache_folder_that_cannot_be_written_means_no_cache(root: Path, tmp_path: Path, reads: list[str]) -> None:
     (tmp_path / "file").write_text("in the way")
     for _ in range(2):
         FolderDataset(root=root, split="train", cache_dir=tmp_path / "file" / "cache")
     assert len(reads) == 10
 
 
-def test_a_failed_write_leaves_nothing_behind(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_nothing_behind(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OSError("disk full")
 

@@ -93,9 +93,7 @@ def test_batches_are_plain_tensors() -> None:
 
 def test_workers_change_nothing() -> None:
     def batches(num_workers: int) -> list:
-        return first(
-            train_loader(textures(5), transform=transform(), batch_size=4, seed=7, num_workers=num_workers), 6
-        )
+        return first(train_loader(textures(5), transform=transform(), batch_size=4, seed=7, num_workers=num_workers), 6)
 
     assert_same_batches(batches(0), batches(2))
 

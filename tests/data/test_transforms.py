@@ -14,9 +14,7 @@ def encoded(height: int, width: int, *, block: int = 1) -> tuple[tv_tensors.Imag
     generator = torch.Generator().manual_seed(height * 1000 + width)
     labels = torch.randint(0, 60, (-(-height // block), -(-width // block)), generator=generator)
     labels = labels.repeat_interleave(block, 0).repeat_interleave(block, 1)[:height, :width]
-    return tv_tensors.Image((4 * labels).to(torch.uint8).expand(3, -1, -1).contiguous()), tv_tensors.Mask(
-        labels
-    )
+    return tv_tensors.Image((4 * labels).to(torch.uint8).expand(3, -1, -1).contiguous()), tv_tensors.Mask(labels)
 
 
 def padding_of(image: torch.Tensor) -> torch.Tensor:
@@ -124,9 +122,7 @@ def test_flip_turns_both() -> None:
 def test_colour_jitter_leaves_the_mask_alone() -> None:
     torch.manual_seed(0)
     image, mask = encoded(8, 8)
-    crop, labels = build_train_transform(crop_size=(8, 8), scale=(1.0, 1.0), flip=0.0, colour_jitter=0.5)(
-        image, mask
-    )
+    crop, labels = build_train_transform(crop_size=(8, 8), scale=(1.0, 1.0), flip=0.0, colour_jitter=0.5)(image, mask)
     assert not torch.equal(crop, image)
     assert torch.equal(labels, mask)
 

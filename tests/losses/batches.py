@@ -116,9 +116,7 @@ def assert_close(
     value, gradients = actual
     expected_value, expected_gradients = expected
     torch.testing.assert_close(value.double(), expected_value, rtol=value_error, atol=1e-12)
-    for name, gradient, reference in zip(
-        ("pixels", "classes", "scale"), gradients, expected_gradients, strict=True
-    ):
+    for name, gradient, reference in zip(("pixels", "classes", "scale"), gradients, expected_gradients, strict=True):
         assert gradient.shape == reference.shape
         worst = (gradient.double() - reference).abs().max() if reference.numel() else torch.tensor(0.0)
         largest = reference.abs().max() if reference.numel() else torch.tensor(0.0)

@@ -143,9 +143,7 @@ def test_gradcheck(name: str, similarity: str) -> None:
 
 @each_loss
 @each_similarity
-@pytest.mark.parametrize(
-    "targets", [torch.full((2, 5, 7), IGNORE_INDEX), torch.zeros(0, 5, 7, dtype=torch.int64)]
-)
+@pytest.mark.parametrize("targets", [torch.full((2, 5, 7), IGNORE_INDEX), torch.zeros(0, 5, 7, dtype=torch.int64)])
 def test_nothing_valid_is_zero_with_zero_gradients(name: str, similarity: str, targets: Tensor) -> None:
     batch = make_batch()
     pixels = torch.full_like(batch.pixel_embeddings, float("nan"))[: len(targets)].requires_grad_()
@@ -178,9 +176,7 @@ def test_enough_neighbours_equal_the_exact_softmax(similarity: str, num_neighbou
     expected = run(embedding_softmax_loss, batch, similarity=similarity)
     some = torch.tensor([1, 2])
     knn = run(knn_softmax_loss, batch, similarity=similarity, num_neighbours=num_neighbours)
-    sampled = run(
-        sampled_softmax_loss, batch, similarity=similarity, num_neighbours=num_neighbours, negatives=some
-    )
+    sampled = run(sampled_softmax_loss, batch, similarity=similarity, num_neighbours=num_neighbours, negatives=some)
     torch.testing.assert_close(knn, expected, rtol=0, atol=0)
     torch.testing.assert_close(sampled, expected, rtol=0, atol=0)
 
@@ -218,9 +214,7 @@ def test_small_distances_keep_their_digits(name: str, logit_scale: float, distan
     batch = make_batch(logit_scale=logit_scale, size=(2, 8, 8))
     generator = torch.Generator().manual_seed(7)
     directions = torch.nn.functional.normalize(torch.randn(2, 4, 8, 8, generator=generator), dim=1)
-    near = torch.randint(
-        0, 11, (2, 8, 8), generator=generator
-    )  # of the target in one case of 11, else of a rival
+    near = torch.randint(0, 11, (2, 8, 8), generator=generator)  # of the target in one case of 11, else of a rival
     near[0] = batch.targets[0].clamp(min=0)
     pixels = batch.class_embeddings.detach()[near].permute(0, 3, 1, 2) + distance * directions
     batch.pixel_embeddings = pixels.requires_grad_()
@@ -243,9 +237,7 @@ def test_close_classes_do_not_cost_their_digits() -> None:
     classes = batch.class_embeddings.detach().clone()
     classes[1::2] = classes[:-1:2] + 3e-4
     batch.class_embeddings = classes.requires_grad_()
-    pixels = (
-        classes.detach()[batch.targets.clamp(min=0)].permute(0, 3, 1, 2) + 1e-4 * torch.ones(4)[:, None, None]
-    )
+    pixels = classes.detach()[batch.targets.clamp(min=0)].permute(0, 3, 1, 2) + 1e-4 * torch.ones(4)[:, None, None]
     batch.pixel_embeddings = pixels.requires_grad_()
     compare("embedding_softmax", batch)
 
@@ -253,9 +245,7 @@ def test_close_classes_do_not_cost_their_digits() -> None:
 @each_loss
 def test_a_sure_loss_is_not_rounded_to_zero(name: str) -> None:
     batch = make_batch(logit_scale=60.0, ignored=0.0, dtype=torch.float32)
-    batch.pixel_embeddings = (
-        batch.class_embeddings.detach()[batch.targets].permute(0, 3, 1, 2).requires_grad_()
-    )
+    batch.pixel_embeddings = batch.class_embeddings.detach()[batch.targets].permute(0, 3, 1, 2).requires_grad_()
     loss, arguments, oracle_arguments = LOSSES[name]
     value, _ = run(loss, batch, **arguments)
     expected, _ = run_oracle(batch, similarity="l2", **oracle_arguments)
@@ -282,9 +272,7 @@ def test_frozen_inputs_and_incoming_gradients(name: str) -> None:
     loss, arguments, _ = LOSSES[name]
     batch = make_batch()
     _, (pixels, classes, _) = run(loss, batch, **arguments)
-    frozen = Batch(
-        batch.pixel_embeddings, batch.class_embeddings.detach(), batch.targets, batch.logit_scale.detach()
-    )
+    frozen = Batch(batch.pixel_embeddings, batch.class_embeddings.detach(), batch.targets, batch.logit_scale.detach())
     inputs = {"pixel_embeddings": frozen.pixel_embeddings, "targets": frozen.targets, **arguments}
     value = loss(class_embeddings=frozen.class_embeddings, logit_scale=frozen.logit_scale, **inputs)
     (alone,) = torch.autograd.grad(3 * value, frozen.pixel_embeddings, retain_graph=True)
@@ -371,9 +359,7 @@ def test_bad_input(name: str) -> None:
     ):
         with pytest.raises(ValueError, match=r"pixel_embeddings must be \(B, D, H, W\)"):
             loss(**{**good, **wrong})
-    with pytest.raises(
-        ValueError, match=r"targets must be int64; got torch.int32; convert them with .long\(\)"
-    ):
+    with pytest.raises(ValueError, match=r"targets must be int64; got torch.int32; convert them with .long\(\)"):
         loss(**{**good, "targets": batch.targets.int()})
     with pytest.raises(ValueError, match=r"must be floating; got torch.int64 pixels"):
         loss(**{**good, "pixel_embeddings": batch.pixel_embeddings.long()})
@@ -382,9 +368,7 @@ def test_bad_input(name: str) -> None:
 def test_dot_uses_no_scale() -> None:
     batch = make_batch()
     value, (_, _, scale) = run(embedding_softmax_loss, batch, similarity="dot")
-    logits = all_logits(
-        rows_of(batch.pixel_embeddings), batch.class_embeddings, "dot", logit_scale=float("nan")
-    )
+    logits = all_logits(rows_of(batch.pixel_embeddings), batch.class_embeddings, "dot", logit_scale=float("nan"))
     expected = torch.nn.functional.cross_entropy(logits, batch.targets.flatten(), ignore_index=IGNORE_INDEX)
     torch.testing.assert_close(value, expected.detach())
     assert scale == 0

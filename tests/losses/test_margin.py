@@ -17,9 +17,7 @@ def unit_classes(num_classes: int, dim: int, dtype: torch.dtype = torch.float32)
 @pytest.mark.parametrize("margin", [0.0, 0.2, 3.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("chunk_bytes", [None, 1])
-def test_against_the_oracle(
-    num_classes: int, margin: float, dtype: torch.dtype, chunk_bytes: int | None
-) -> None:
+def test_against_the_oracle(num_classes: int, margin: float, dtype: torch.dtype, chunk_bytes: int | None) -> None:
     classes = unit_classes(num_classes, 3, dtype).requires_grad_()
     value = margin_regulariser(class_embeddings=classes, margin=margin, chunk_bytes=chunk_bytes)
     expected_classes = classes.detach().double().requires_grad_()

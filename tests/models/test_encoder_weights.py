@@ -117,9 +117,7 @@ def test_another_encoders_weights_are_refused(source: str, target: str, message:
 def test_another_shape_is_named(tmp_path: Path) -> None:
     tensors = dict(encoder_of("resnet18").state_dict())
     tensors["conv1.weight"] = tensors["conv1.weight"][:, :1]
-    with pytest.raises(
-        InputError, match=r"conv1\.weight is 64x1x7x7 in the file and 64x3x7x7 in the encoder"
-    ):
+    with pytest.raises(InputError, match=r"conv1\.weight is 64x1x7x7 in the file and 64x3x7x7 in the encoder"):
         load_encoder_weights(encoder_of("resnet18"), str(as_pt(tensors, tmp_path)), encoder="resnet18")
 
 
@@ -135,9 +133,7 @@ def test_another_shape_is_named(tmp_path: Path) -> None:
         ("weights.pth", b"PK\x03\x04broken archive", "not a readable file of tensors"),
     ],
 )
-def test_unreadable_file_is_one_line(
-    file_name: str, content: bytes | None, message: str, tmp_path: Path
-) -> None:
+def test_unreadable_file_is_one_line(file_name: str, content: bytes | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / file_name
     if content is not None:
         path.write_bytes(content)
@@ -166,9 +162,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", unreachable)
-    monkeypatch.setattr(
-        huggingface_hub, "hf_hub_download", lambda *_, **__: pytest.fail("asked the hub again")
-    )
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: pytest.fail("asked the hub again"))
 
 
 @pytest.mark.usefixtures("no_hub")
@@ -199,9 +193,7 @@ def test_without_pretrained_nothing_is_downloaded() -> None:
 
 
 @pytest.mark.parametrize("timm_name", ["test_resnet", "test_convnext"])
-def test_cached_hub_weights_are_loaded(
-    timm_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cached_hub_weights_are_loaded(timm_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = as_safetensors(timm.create_model(timm_name).state_dict(), tmp_path)
     asked: list[str] = []
 
@@ -216,7 +208,5 @@ def test_cached_hub_weights_are_loaded(
 
 
 def test_encoder_without_imagenet_weights_is_refused() -> None:
-    with pytest.raises(
-        InputError, match=r"none are published for model\.encoder=resnext101_32x4d, only ssl, swsl"
-    ):
+    with pytest.raises(InputError, match=r"none are published for model\.encoder=resnext101_32x4d, only ssl, swsl"):
         model("resnext101_32x4d", "imagenet")

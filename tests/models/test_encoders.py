@@ -9,9 +9,7 @@ from essnet.config.errors import InputError
 from essnet.models.encoders import IMAGENET, check_encoder, encoder_normalisation
 
 
-@pytest.mark.parametrize(
-    "name", ["resnet50", "mobilenet_v2", "tu-resnet18", "tu-resnet18.a1_in1k", "tu-test_vit"]
-)
+@pytest.mark.parametrize("name", ["resnet50", "mobilenet_v2", "tu-resnet18", "tu-resnet18.a1_in1k", "tu-test_vit"])
 def test_known_encoder_is_accepted(name: str) -> None:
     check_encoder(name)
 

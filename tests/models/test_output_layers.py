@@ -87,9 +87,7 @@ def test_embedding_softmax_is_cross_entropy_of_the_naive_logits(options: dict[st
 
 @pytest.mark.parametrize("objective", ["knn_softmax", "sampled_softmax"])
 @pytest.mark.parametrize("options", SIMILARITY_OPTIONS)
-def test_truncated_objectives_are_exact_where_they_truncate_nothing(
-    objective: str, options: dict[str, object]
-) -> None:
+def test_truncated_objectives_are_exact_where_they_truncate_nothing(objective: str, options: dict[str, object]) -> None:
     exact = embedding_output(**options)
     truncated = embedding_output(objective=objective, num_neighbours=NUM_CLASSES - 1, **options)
     outputs = exact(features())

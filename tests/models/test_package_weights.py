@@ -58,9 +58,7 @@ def normalise(images: Tensor, normalisation: Normalisation) -> Tensor:
 
 def test_every_tensor_lands_where_the_order_puts_it(packaged: dict[str, Tensor]) -> None:
     mapped = read_package_weights("efficientnet-lite0", encoder=ENCODER)
-    in_order = dict(
-        zip(timm.create_model("tf_efficientnet_lite0").state_dict(), packaged.values(), strict=True)
-    )
+    in_order = dict(zip(timm.create_model("tf_efficientnet_lite0").state_dict(), packaged.values(), strict=True))
     assert mapped.keys() == in_order.keys()
     assert all(torch.equal(mapped[name], in_order[name]) for name in in_order)
 
@@ -88,9 +86,7 @@ def test_encoder_of_the_model_has_the_weights(timm_classifier: torch.nn.Module) 
     theirs = timm_classifier.state_dict()
     assert ours.keys() < theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert {
-        part.eps for part in model.network.encoder.modules() if isinstance(part, torch.nn.BatchNorm2d)
-    } == {1e-3}
+    assert {part.eps for part in model.network.encoder.modules() if isinstance(part, torch.nn.BatchNorm2d)} == {1e-3}
     torch.testing.assert_close(model.mean, torch.full((3,), 127.5))
     torch.testing.assert_close(model.std, torch.full((3,), 127.5))
 

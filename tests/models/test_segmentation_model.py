@@ -128,9 +128,7 @@ def test_loss_reaches_every_group(network: Network, objective: str) -> None:
     loss.backward()
     groups = model.parameter_groups()
     assert next(iter(groups)) == "encoder"
-    assert set(groups) == {"encoder", "decoder"} | (
-        {"class_embeddings"} if objective != "full_softmax" else set()
-    )
+    assert set(groups) == {"encoder", "decoder"} | ({"class_embeddings"} if objective != "full_softmax" else set())
     listed = [parameter for group in groups.values() for parameter in group]
     assert sorted(map(id, listed)) == sorted(map(id, model.parameters()))
     for parameters in groups.values():
@@ -155,9 +153,7 @@ def test_state_dict_gives_the_same_predictions(network: Network, objective: str)
         outputs, restored = model(images), other(images)
         assert not torch.equal(before, outputs)
         assert torch.equal(restored, outputs)
-        assert torch.equal(
-            model.output_layer.predict(outputs, size), other.output_layer.predict(restored, size)
-        )
+        assert torch.equal(model.output_layer.predict(outputs, size), other.output_layer.predict(restored, size))
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: "-".join(map(str, network[:3])))

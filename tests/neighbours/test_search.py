@@ -14,9 +14,7 @@ from essnet.neighbours.faiss_index import FaissIndex
 from tests.oracles import all_logits, rows_of
 
 
-def embeddings(
-    *, num_queries: int = 57, num_classes: int = 41, dim: int = 5
-) -> tuple[torch.Tensor, torch.Tensor]:
+def embeddings(*, num_queries: int = 57, num_classes: int = 41, dim: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(3)
     # of different lengths, so that the largest inner product and the smallest distance disagree
     return (
@@ -123,9 +121,7 @@ def test_nearest_class_of_each_pixel(similarity: str, num_classes: int, dtype: t
     _, classes = embeddings(num_classes=num_classes)
     pixels = torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(5)).to(dtype)
     for layout in (pixels, pixels.contiguous(memory_format=torch.channels_last)):
-        found = nearest_class(
-            pixel_embeddings=layout.requires_grad_(), class_embeddings=classes, similarity=similarity
-        )
+        found = nearest_class(pixel_embeddings=layout.requires_grad_(), class_embeddings=classes, similarity=similarity)
         assert torch.equal(found.view(-1, 1), brute_force(rows_of(pixels), classes, similarity, 1))
         assert found.shape == (2, 3, 4)
 

@@ -37,7 +37,13 @@ def add_trial(
     overrides: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a trial with the metrics of its evaluations by step."""
-    settings = {"name": "full_softmax", "embedding_dim": 12, "num_neighbours": 7, "similarity": "l2", **(objective or {})}
+    settings = {
+        "name": "full_softmax",
+        "embedding_dim": 12,
+        "num_neighbours": 7,
+        "similarity": "l2",
+        **(objective or {}),
+    }
     record = TrialRecord(
         trial_id=f"{index:03d}-{arm}", index=index, arm=arm, arm_index=0, overrides=dict(overrides or {}), point={},
         seed=0, max_steps=20, state=state, error=error,

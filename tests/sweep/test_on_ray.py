@@ -24,7 +24,15 @@ LAUNCH = Path(__file__).resolve().parents[2] / "launch.py"
 
 
 def command(folder: Path, *arguments: str) -> list[str]:
-    return [sys.executable, str(LAUNCH), "sweep", str(folder / "sweep.yaml"), "--output", str(folder / "runs"), *arguments]
+    return [
+        sys.executable,
+        str(LAUNCH),
+        "sweep",
+        str(folder / "sweep.yaml"),
+        "--output",
+        str(folder / "runs"),
+        *arguments,
+    ]
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

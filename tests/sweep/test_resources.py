@@ -41,7 +41,5 @@ def test_what_can_never_be_placed_is_refused(machine) -> None:
     machine(2, 0)
     with pytest.raises(InputError, match=r"resources\.gpus: a trial asks for 1 GPUs, and this machine has 0"):
         plan_placement(ResourcesConfig(gpus=1.0))
-    with pytest.raises(
-        InputError, match=r"resources\.cpus: a trial asks for 3 cores, and this machine has 2"
-    ):
+    with pytest.raises(InputError, match=r"resources\.cpus: a trial asks for 3 cores, and this machine has 2"):
         plan_placement(ResourcesConfig(cpus=3.0))

@@ -41,10 +41,8 @@ def random_pairs(count: int, size: int = 32) -> Pairs:
 
 
 def batched(pairs: Pairs, size: int) -> Pairs:
-    return [
-        (torch.stack([image for image, _ in pairs[i : i + size]]), torch.stack([mask for _, mask in pairs[i : i + size]]))
-        for i in range(0, len(pairs), size)
-    ]
+    parts = [zip(*pairs[begin : begin + size], strict=True) for begin in range(0, len(pairs), size)]
+    return [(torch.stack(images), torch.stack(targets)) for images, targets in parts]
 
 
 @torch.no_grad()
@@ -104,9 +102,7 @@ def test_evaluation_leaves_the_model_as_it_was(training: bool) -> None:
 def test_a_split_without_a_valid_pixel_is_zero() -> None:
     images = torch.zeros((2, 3, 32, 32), dtype=torch.uint8)
     targets = torch.full((2, 32, 32), IGNORE_INDEX)
-    found = evaluate(
-        model_of("full_softmax"), [(images, targets)], num_classes=NUM_CLASSES, device=CPU, prefix="test"
-    )
+    found = evaluate(model_of("full_softmax"), [(images, targets)], num_classes=NUM_CLASSES, device=CPU, prefix="test")
     names = ("loss", "miou", "mean_accuracy", "pixel_accuracy", "fw_iou")
     assert found == {f"test/{name}": 0.0 for name in names}
 

@@ -79,7 +79,8 @@ def one_cycle(step: int, max_steps: int, warmup: float) -> float:
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 @pytest.mark.parametrize(
-    ("max_steps", "warmup"), [(1, 0.3), (2, 0.3), (3, 0.25), (9, 0.1), (10, 0.3), (300, 0.3), (100, 0.001), (100, 0.999)]
+    ("max_steps", "warmup"),
+    [(1, 0.3), (2, 0.3), (3, 0.25), (9, 0.1), (10, 0.3), (300, 0.3), (100, 0.001), (100, 0.999)],
 )
 def test_one_cycle_is_its_formula(name: str, max_steps: int, warmup: float) -> None:
     optimizer = optimizer_of(name=name, lr=0.1, class_embeddings_lr_factor=10.0)

@@ -75,9 +75,7 @@ def assert_equal_runs(first: Trainer, second: Trainer) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
-    tmp_path: Path, objective: str, recipe: str
-) -> None:
+def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path: Path, objective: str, recipe: str) -> None:
     config = tiny_trial({"objective.name": objective, **RECIPES[recipe]})
     whole_tracker, tracker = RecordingTracker(), RecordingTracker()
     whole = run(config, tmp_path / "whole", whole_tracker)

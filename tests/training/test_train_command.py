@@ -56,7 +56,7 @@ def steps_of(store: RunStore, run: Run, key: str) -> list[int]:
 
 
 def test_interrupted_and_resumed(tmp_path: Path) -> None:
-    output, max_steps = tmp_path / "runs", 300
+    output, max_steps = tmp_path / "runs", 140
     config = write_trial(
         tmp_path, {"trainer.max_steps": max_steps, "evaluation.every_steps": 20, "trainer.log_every_steps": 10}
     )

@@ -171,9 +171,7 @@ def test_measuring_memory_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_first_validation_batches_only(tmp_path: Path) -> None:
     whole = Trainer(tiny_trial({"trainer.max_steps": 1}), directory=tmp_path / "whole").train()
     part = Trainer(tiny_trial({"trainer.max_steps": 1}), directory=tmp_path / "part", max_eval_batches=1).train()
-    few = Trainer(
-        tiny_trial({"trainer.max_steps": 1, "data.val_images": 2}), directory=tmp_path / "few"
-    ).train()
+    few = Trainer(tiny_trial({"trainer.max_steps": 1, "data.val_images": 2}), directory=tmp_path / "few").train()
     pick = sorted(VAL)
     assert [part.metrics[key] for key in pick] == [few.metrics[key] for key in pick]
     assert part.metrics["val/loss"] != whole.metrics["val/loss"]

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from essnet import __version__
+from essnet.config import InputError
+from essnet.tracking import MlflowTracker, RunStore, default_uri
+from tests.tracking.conftest import Place
+
+IDENTITY = {"essnet.kind": "train", "essnet.directory": "/runs/a"}
+
+
+def start(store: RunStore, **changes: str) -> str:
+    return store.start("a run", identity={**IDENTITY, **changes}, tags={"essnet.arm": "knn"}, params={"seed": 0})
+
+
+def runs_of(store: RunStore) -> int:
+    return len(store.client.search_runs([store.experiment_id]))
+
+
+def test_a_run_is_found_again_by_its_identity(store: RunStore, place: Place) -> None:
+    assert store.find(IDENTITY) is None
+    run_id = start(store)
+    store.end(run_id, "KILLED")
+    again = place.store(store.experiment)
+    assert again.experiment_id == store.experiment_id
+    assert start(again) == run_id
+    run = again.client.get_run(run_id)
+    assert run.info.status == "RUNNING"
+    assert run.info.run_name == "a run"
+    assert run.data.tags["essnet.version"] == __version__
+    assert run.data.tags["essnet.arm"] == "knn"
+    assert start(again, **{"essnet.directory": "/runs/b"}) != run_id
+    assert runs_of(store) == 2
+
+
+@pytest.mark.parametrize("path", ["/home/o'brien/my runs", '/the "best" runs', "/100%/a_b\\c", "/größe/`x`"])
+def test_identities_hold_any_path(store: RunStore, path: str) -> None:
+    run_id = start(store, **{"essnet.directory": path})
+    assert start(store, **{"essnet.directory": path}) == run_id
+    assert start(store, **{"essnet.directory": f"{path}x"}) != run_id
+
+
+@pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED"])
+def test_a_run_ends(store: RunStore, status: str) -> None:
+    run_id = start(store)
+    store.end(run_id, status)
+    info = store.client.get_run(run_id).info
+    assert info.status == status
+    assert info.end_time is not None
+
+
+def test_many_params_and_long_values(store: RunStore) -> None:
+    params: dict[str, object] = {f"block.key_{index}": index for index in range(250)}
+    params |= {"none": None, "empty": "", "list": [0.5, 2.0], "long": "x" * 20_000}
+    run_id = store.start("a run", identity=IDENTITY, tags={}, params=params)
+    found = store.client.get_run(run_id).data.params
+    assert found.keys() == params.keys()
+    assert found["block.key_249"] == "249"
+    assert (found["none"], found["empty"], found["list"]) == ("None", "", "[0.5, 2.0]")
+    assert found["long"] == "x" * len(found["long"])
+    assert len(found["long"]) >= 6000
+
+
+def test_params_that_a_crash_left_out_follow_and_others_stay(store: RunStore) -> None:
+    run_id = store.start("a run", identity=IDENTITY, tags={}, params={"seed": 0})
+    store.start("a run", identity=IDENTITY, tags={}, params={"seed": 1, "lr": 0.1})
+    assert store.client.get_run(run_id).data.params == {"seed": "0", "lr": "0.1"}
+
+
+def test_children_of_a_parent(store: RunStore) -> None:
+    parent, other = (start(store, **{"essnet.directory": name}) for name in ("parent", "other"))
+    children = {start(store, **{"essnet.directory": name, "mlflow.parentRunId": parent}) for name in "abc"}
+    start(store, **{"essnet.directory": "d", "mlflow.parentRunId": other})
+    assert {run.info.run_id for run in store.children(parent)} == children
+    assert len(store.children(other)) == 1
+    assert store.children(start(store, **{"essnet.directory": "alone"})) == []
+
+
+def test_more_children_than_a_page(database: Place, experiment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = database.store(experiment)
+    for index in range(5):
+        start(store, **{"essnet.directory": str(index), "mlflow.parentRunId": "p"})
+    search = store.client.search_runs
+    monkeypatch.setattr(store.client, "search_runs", lambda *args, **options: search(*args, max_results=2, **options))
+    assert len({run.info.run_id for run in store.children("p")}) == 5
+
+
+def test_the_description_that_the_ui_shows(store: RunStore) -> None:
+    run_id = start(store)
+    store.describe(run_id, "# The answer")
+    assert store.client.get_run(run_id).data.tags["mlflow.note.content"] == "# The answer"
+
+
+def test_artifacts_lie_beside_the_database(database: Place, experiment: str, tmp_path: Path) -> None:
+    store = database.store(experiment)
+    run_id = start(store)
+    tracker = MlflowTracker(store, run_id)
+    (tmp_path / "config.yaml").write_text("seed: 0")
+    tracker.log_artifact(tmp_path / "config.yaml", "")
+    tracker.log_artifact(tmp_path / "config.yaml", "predictions/deep")
+    root = database.folder / "mlartifacts" / experiment / run_id / "artifacts"
+    assert (root / "config.yaml").read_text() == "seed: 0"
+    assert (root / "predictions" / "deep" / "config.yaml").exists()
+
+
+def test_a_store_in_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "runs"
+    store = RunStore(default_uri(folder), "essnet", artifact_root=folder / "mlartifacts")
+    assert (folder / "mlflow.db").exists()
+    start(store)
+
+
+def assert_refused(uri: str, folder: Path, *, reason: str = " ") -> None:
+    started = time.monotonic()
+    with pytest.raises(InputError, match=reason) as caught:
+        RunStore(uri, "essnet", artifact_root=folder)
+    assert str(caught.value).startswith(f"tracking.uri: {uri} does not answer as an MLflow store (")
+    assert "\n" not in str(caught.value)
+    assert time.monotonic() - started < 15
+
+
+def test_files_that_are_no_database(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a database at all, but long enough to be one" * 50)
+    assert_refused(f"sqlite:///{tmp_path / 'notes.txt'}", tmp_path, reason="file is not a database")
+    assert_refused(f"sqlite:///{tmp_path}", tmp_path, reason="unable to open database file")
+    assert_refused(f"sqlite:///{tmp_path / 'notes.txt' / 'mlflow.db'}", tmp_path, reason="notes.txt")
+
+
+def test_another_programs_database(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+    connection.execute("INSERT INTO alembic_version VALUES ('of the future')")
+    connection.commit()
+    connection.close()
+    assert_refused(f"sqlite:///{path}", tmp_path, reason="of the future")
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "nonsense://x", "postgresql://127.0.0.1:9/x", "/some/folder"])
+def test_addresses_where_no_store_is(uri: str, tmp_path: Path) -> None:
+    assert_refused(uri, tmp_path)
+
+
+def test_a_deleted_experiment(database: Place, experiment: str) -> None:
+    store = database.store(experiment)
+    store.client.delete_experiment(store.experiment_id)
+    with pytest.raises(InputError, match=rf"^tracking\.experiment: '{experiment}' was deleted .* restore"):
+        database.store(experiment)
