@@ -46,17 +46,24 @@ def launch(config: Path, output: Path, *more: str) -> subprocess.Popen[str]:
     )
 
 
-def tracked(output: Path) -> tuple[RunStore, list[Run]]:
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all: making a store takes seconds."""
+    return tmp_path_factory.mktemp("commands") / "runs"
+
+
+def tracked(output: Path, name: str) -> tuple[RunStore, list[Run]]:
     store = RunStore(default_uri(output), "essnet", artifact_root=output / "mlartifacts")
-    return store, list(store.client.search_runs([store.experiment_id]))
+    runs = store.client.search_runs([store.experiment_id], filter_string=f"attributes.run_name = '{name}'")
+    return store, list(runs)
 
 
 def steps_of(store: RunStore, run: Run, key: str) -> list[int]:
     return sorted(point.step for point in store.client.get_metric_history(run.info.run_id, key))
 
 
-def test_interrupted_and_resumed(tmp_path: Path) -> None:
-    output, max_steps = tmp_path / "runs", 140
+def test_interrupted_and_resumed(tmp_path: Path, output: Path) -> None:
+    max_steps = 140
     config = write_trial(
         tmp_path, {"trainer.max_steps": max_steps, "evaluation.every_steps": 20, "trainer.log_every_steps": 10}
     )
@@ -76,7 +83,7 @@ def test_interrupted_and_resumed(tmp_path: Path) -> None:
     step = open_checkpoint(last).trainer_state()["step"]
     assert 20 <= step < max_steps
     assert first["last_checkpoint"].endswith(f"step-{step:06d}")
-    store, runs = tracked(output)
+    store, runs = tracked(output, "tiny")
     assert [(run.info.run_id, run.info.status) for run in runs] == [(first["run_id"], "KILLED")]
     assert steps_of(store, runs[0], "train/loss") == list(range(10, step + 1, 10))
 
@@ -91,7 +98,7 @@ def test_interrupted_and_resumed(tmp_path: Path) -> None:
     assert Path(result["best_checkpoint"]).is_dir()
     assert 0 <= result["metrics"]["val/miou"] <= 1
     assert "perf/step_ms" in result["metrics"]
-    _, runs = tracked(output)
+    _, runs = tracked(output, "tiny")
     assert [(run.info.run_id, run.info.status) for run in runs] == [(first["run_id"], "FINISHED")]
     assert steps_of(store, runs[0], "train/loss") == list(range(10, max_steps + 1, 10))
     assert steps_of(store, runs[0], "val/miou") == list(range(20, max_steps + 1, 20))
@@ -100,31 +107,31 @@ def test_interrupted_and_resumed(tmp_path: Path) -> None:
     assert [path.path for path in store.client.list_artifacts(runs[0].info.run_id)] == ["config.yaml"]
 
 
-def test_fast_dev_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fast_dev_run(tmp_path: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = write_trial(tmp_path, {"trainer.max_steps": 1000})
     with pytest.raises(SystemExit) as exit_:
-        main(["train", str(config), "--output", str(tmp_path / "runs"), "--fast-dev-run", "--json"])
+        main(["train", str(config), "--output", str(output), "--fast-dev-run", "--json"])
     assert exit_.value.code == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert Path(result["last_checkpoint"]).name == "step-000002"
-    _, runs = tracked(tmp_path / "runs")
+    _, runs = tracked(output, "tiny-fast-dev-run")
     assert [run.info.status for run in runs] == ["FINISHED"]
 
 
 def test_a_loss_that_is_no_number_fails_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(self: FullSoftmaxOutput, outputs: Tensor, targets: Tensor) -> Tensor:
         return outputs.sum() * math.nan
 
     monkeypatch.setattr(FullSoftmaxOutput, "loss", broken)
-    config = write_trial(tmp_path, {})
+    config = write_trial(tmp_path, {"name": "broken"})
     with pytest.raises(SystemExit) as exit_:
-        main(["train", str(config), "--output", str(tmp_path / "runs")])
+        main(["train", str(config), "--output", str(output)])
     assert exit_.value.code == 1
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert "step 1: the loss is nan" in lines[0]
-    _, runs = tracked(tmp_path / "runs")
+    _, runs = tracked(output, "broken")
     assert [run.info.status for run in runs] == ["FAILED"]
-    assert not (tmp_path / "runs" / "train" / "tiny" / "checkpoints").exists()
+    assert not (output / "train" / "broken" / "checkpoints").exists()
