@@ -35,6 +35,8 @@ def evaluate(
 
       launch.py evaluate runs/train/textures/checkpoints/best evaluation.split=test
     """
+    import torch
+
     from essnet.config import InputError, trial_from_mapping
     from essnet.data import build_dataset, eval_loader
     from essnet.training import evaluate as compute
@@ -51,12 +53,15 @@ def evaluate(
             f"data.root: the data set has {dataset.classes.num_classes} classes, but {checkpoint} has "
             f"{opened.classes.num_classes}"
         )
+    if config.trainer.num_threads is not None:
+        torch.set_num_threads(config.trainer.num_threads)  # the last digits of a sum depend on it
     model = load_model(opened, device=device)
     batches = eval_loader(
         dataset,
         batch_size=config.evaluation.batch_size,
         num_workers=config.data.num_workers,
         multiple=model.stride_multiple,
+        minimum_side=model.minimum_side,
     )
     split = config.evaluation.split
     metrics = compute(model, batches, num_classes=opened.classes.num_classes, device=device)

@@ -124,6 +124,9 @@ def train(
             with progress:
                 result = trainer.train()
             status = "KILLED" if result.interrupted else "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
         finally:
             store.end(run_id, status)
 

@@ -207,7 +207,7 @@ class EvaluationConfig(Block):
 class TrackingConfig(Block):
     """Where MLflow keeps the runs."""
 
-    uri: str | None = None
+    uri: Annotated[str, Field(min_length=1)] | None = None
     """A tracking server's or database's address; null: `<output>/mlflow.db`."""
     experiment: Annotated[str, Field(min_length=1)] = "essnet"
 

@@ -148,9 +148,11 @@ def eval_loader(
     batch_size: int,
     num_workers: int = 0,
     multiple: int = 1,
+    minimum_side: int = 0,
     pin_memory: bool = False,
 ) -> BatchLoader:
-    """The data set once, in order; each batch padded to its largest image, rounded up to `multiple` pixels.
+    """The data set once, in order; each batch padded to its largest image, rounded up to `multiple` pixels,
+    and to `minimum_side` at least.
 
     Padding is to the right and below: PADDING_COLOUR in images, IGNORE_INDEX in targets.
     """
@@ -159,7 +161,7 @@ def eval_loader(
             _ErrorsAsItems(dataset),
             batch_size=batch_size,
             sampler=range(len(dataset)),
-            collate_fn=_Collate(multiple=multiple),
+            collate_fn=_Collate(multiple=multiple, minimum_side=minimum_side),
             num_workers=num_workers,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
@@ -183,8 +185,9 @@ class _ErrorsAsItems(Dataset[Any]):
 
 
 class _Collate:
-    def __init__(self, *, multiple: int) -> None:
+    def __init__(self, *, multiple: int, minimum_side: int = 0) -> None:
         self._multiple = multiple
+        self._minimum_side = minimum_side
 
     def __call__(self, samples: list[Sample | InputError]) -> Batch | InputError:
         pairs: list[Sample] = []
@@ -192,9 +195,8 @@ class _Collate:
             if isinstance(sample, InputError):
                 return sample
             pairs.append(sample)
-        height, width = (
-            -(-max(mask.shape[axis] for _, mask in pairs) // self._multiple) * self._multiple for axis in (0, 1)
-        )
+        largest = [max(self._minimum_side, *(mask.shape[axis] for _, mask in pairs)) for axis in (0, 1)]
+        height, width = (-(-side // self._multiple) * self._multiple for side in largest)
         images = torch.empty((len(pairs), 3, height, width), dtype=torch.uint8)
         images[...] = torch.tensor(PADDING_COLOUR)[:, None, None]
         targets = torch.full((len(pairs), height, width), IGNORE_INDEX, dtype=torch.int64)

@@ -26,6 +26,8 @@ class Architecture:
     """Image sides must be a multiple of this many times the encoder's output stride; 0: any side will do."""
     minimum_factor: int = 0
     """Image sides must be at least this many times the encoder's output stride."""
+    minimum_batch: int = 1
+    """Images of a training batch: 2 where an image is pooled to one pixel, of which no variance can be taken."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of the constructor."""
 
@@ -37,11 +39,11 @@ ARCHITECTURES = {
     "linknet": Architecture(smp.Linknet),
     "fpn": Architecture(smp.FPN),
     "pspnet": Architecture(smp.PSPNet),
-    "deeplabv3": Architecture(smp.DeepLabV3, output_strides=(8, 16)),
-    "deeplabv3plus": Architecture(smp.DeepLabV3Plus, output_strides=(16, 8)),
+    "deeplabv3": Architecture(smp.DeepLabV3, output_strides=(8, 16), minimum_batch=2),
+    "deeplabv3plus": Architecture(smp.DeepLabV3Plus, output_strides=(16, 8), minimum_batch=2),
     # Its pyramid attention halves the encoder's last features three times.
-    "pan": Architecture(smp.PAN, output_strides=(16, 32), minimum_factor=8),
-    "upernet": Architecture(smp.UPerNet),
+    "pan": Architecture(smp.PAN, output_strides=(16, 32), minimum_factor=8, minimum_batch=2),
+    "upernet": Architecture(smp.UPerNet, minimum_batch=2),
     "segformer": Architecture(smp.Segformer),
     # Its coarsest map is half the transformer's grid of patches.
     "dpt": Architecture(smp.DPT, side_factor=2, arguments={"dynamic_img_size": True}),
@@ -59,6 +61,7 @@ class Network:
     out_channels: int
     stride_multiple: int
     minimum_side: int
+    minimum_batch: int
 
 
 def build_network(
@@ -109,6 +112,7 @@ def build_network(
         out_channels=head_convolution.in_channels,
         stride_multiple=max(1, known.side_factor * encoder_stride),
         minimum_side=known.minimum_factor * encoder_stride,
+        minimum_batch=known.minimum_batch,
     )
 
 

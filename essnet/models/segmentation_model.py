@@ -40,6 +40,7 @@ class SegmentationModel(nn.Module):
         self.output_layer = output_layer
         self.stride_multiple = network.stride_multiple
         self.minimum_side = network.minimum_side
+        self.minimum_batch = network.minimum_batch
         self.register_buffer("mean", torch.tensor(normalisation.mean))
         self.register_buffer("std", torch.tensor(normalisation.std))
 

@@ -202,6 +202,7 @@ class Trainer:
             batch_size=self.config.evaluation.batch_size,
             num_workers=self.config.data.num_workers,
             multiple=self.trial.model.stride_multiple,
+            minimum_side=self.trial.model.minimum_side,
         )
         metrics = evaluate(
             self.trial.model,

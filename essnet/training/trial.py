@@ -53,8 +53,11 @@ def build_trial(config: TrialConfig, *, cache_dir: Path | None, pretrained: bool
         pretrained=pretrained,
     )
     _check_crop_size(config, model)
-    if config.trainer.batch_size == 1 and any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules()):
-        raise InputError("trainer.batch_size: found 1; batch normalisation needs at least 2 images")
+    if config.trainer.batch_size < model.minimum_batch:
+        raise InputError(
+            f"trainer.batch_size: found {config.trainer.batch_size}; {config.model.architecture} normalises over the "
+            f"images of a batch and needs at least {model.minimum_batch}"
+        )
     return Trial(
         config=config,
         device=device,

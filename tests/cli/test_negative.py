@@ -27,7 +27,7 @@ OVERRIDES: list[tuple[str, list[str]]] = [
     ("evaluation.split=tset", ["evaluation.split: found 'tset'; one of 'train', 'val' or 'test'"]),
     ("data.name=texture", ["data.name: found 'texture'; did you mean textures?"]),
     ("data.crop_size=33", ["data.crop_size=33 must be divisible by 16", "nearest is 32"]),
-    ("trainer.batch_size=1", ["trainer.batch_size: found 1; batch normalisation needs at least 2 images"]),
+    ("trainer.batch_size=1", ["trainer.batch_size: found 1; deeplabv3plus normalises over the images of a batch"]),
     ("trainer.device=gpu", ["trainer.device: found 'gpu'; one of auto, cpu, cuda"]),
     ("trainer.device=cuda:77", ["trainer.device: found 'cuda:77', but torch sees"]),
     ("model.encoder=resnet5", ["model.encoder=resnet5: unknown encoder; did you mean resnet50"]),

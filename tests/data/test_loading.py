@@ -143,6 +143,14 @@ class SizedDataset:
         return tv_tensors.Image(image), tv_tensors.Mask(torch.full(size, index))
 
 
+def test_eval_batches_have_the_least_side_that_a_network_needs() -> None:
+    dataset = TexturesDataset(split="val", num_classes=5, size=(20, 70), length=2)
+    (batch,) = eval_loader(dataset, batch_size=2, multiple=16, minimum_side=64)
+    assert batch[0].shape == (2, 3, 64, 80)
+    assert (batch[1][:, 20:] == IGNORE_INDEX).all()
+    assert torch.equal(batch[1][0, :20, :70], dataset[0][1])
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_eval_batches_are_padded_to_a_multiple(num_workers: int) -> None:
     dataset = SizedDataset((5, 9), (8, 3), (4, 4))
