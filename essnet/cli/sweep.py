@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from essnet.config import Sweep
+    from essnet.report import Comparison
+    from essnet.sweep.folder import SweepFolder
     from essnet.sweep.resources import Placement
+    from essnet.tracking import RunStore
 
 _TAKEN_NAMES = ("train", "cache", "mlartifacts", "mlflow.db", "predictions")
 """What else lies in the output folder."""
@@ -62,33 +66,35 @@ def sweep(
     if asked.config.name in _TAKEN_NAMES:
         raise InputError(f"name: found {asked.config.name!r}, which {output} uses for something else")
 
+    from essnet.sweep.plan import trial_counts
     from essnet.sweep.resources import plan_placement
 
     console = people_console(as_json)
-    placement = plan_placement(asked.config.resources)
-    _describe(asked, placement, console)
+    counts = trial_counts(asked)
+    placement = plan_placement(asked.config.resources, num_trials=sum(counts.values()))
+    _describe(asked, counts, placement, console)
     if dry_run:
         if as_json:
-            from essnet.sweep.plan import trial_counts
-
-            counts = trial_counts(asked)
             print_json({"sweep": asked.config.name, "trials": sum(counts.values()), "arms": counts})
         return
 
     from essnet.cli.sweep_progress import show_progress
-    from essnet.report import answer, comparison_table, legend, load_comparison
-    from essnet.report.publish import publish
-    from essnet.sweep.folder import ENDED, FAILED, SweepFolder
+    from essnet.report import answer, comparison_table, legend
+    from essnet.sweep.folder import SweepFolder
+    from essnet.sweep.parent_run import check_resumable
     from essnet.sweep.preflight import check_arms
-    from essnet.sweep.runner import check_resumable, end_runs, run_sweep
+    from essnet.sweep.runner import run_sweep
     from essnet.tracking import RunStore, default_uri
 
     folder = SweepFolder(output / asked.config.name)
     check_writable(folder.path)
-    if not resume and (folder.path / "sweep.json").exists():
+    exists = (folder.path / "sweep.json").exists()
+    if exists and not resume:
         raise InputError(f"{folder.path}: this sweep exists; go on with --resume, or choose another name=...")
-    if resume:
+    if exists:
         check_resumable(asked, folder)
+    elif resume:
+        console.print(f"nothing to resume in {folder.path}: a new sweep", markup=False)
     check_arms(asked, cache_dir=output / "cache")
     tracking = asked.trial_config({**asked.arms[0].fixed, **asked.arms[0].first_point()}).tracking
     store = RunStore(tracking.uri or default_uri(output), tracking.experiment, artifact_root=output / "mlartifacts")
@@ -97,22 +103,16 @@ def sweep(
             with show_progress(folder, concurrent=placement.concurrent, console=console):
                 run_sweep(asked, folder, store=store, placement=placement, cache_dir=output / "cache")
         finally:
-            if (folder.path / "sweep.json").exists():
-                records = folder.records()
-                comparison = load_comparison(folder)
-                finished = len(records) == comparison.num_trials and all(
-                    record.state in (*ENDED, FAILED) for record in records
-                )
-                publish(comparison, folder.path, store=store)
-                failed = [record for record in records if record.state == FAILED]
-                end_runs(folder, store, status="KILLED" if not finished else "FAILED" if failed else "FINISHED")
+            comparison, finished = _close(folder, store)
 
     console.print(comparison_table(comparison))
     console.print(legend(comparison), markup=False)
-    console.print(answer(comparison))
-    for record in failed:
-        console.print(f"failed: {record.trial_id}: {record.error}", markup=False)
-    console.print(f"folder: {folder.path}    MLflow: launch.py ui --output {output}", markup=False)
+    console.print(answer(comparison), markup=False)
+    failed = [trial for trial in comparison.trials if trial.error]
+    for trial in failed:
+        console.print(f"failed: {trial.trial_id}: {trial.error}", markup=False)
+    ui = f"launch.py ui --output {output}" if tracking.uri is None else store.uri
+    console.print(f"folder: {folder.path}    MLflow: {ui}", markup=False)
     if as_json:
         print_json(comparison.to_json())
     if not finished:
@@ -122,11 +122,23 @@ def sweep(
         raise typer.Exit(1)
 
 
-def _describe(asked: Sweep, placement: Placement, console: Console) -> None:
-    """Print what will run."""
-    from essnet.sweep.plan import trial_counts
+def _close(folder: SweepFolder, store: RunStore) -> tuple[Comparison, bool]:
+    """Publish what the sweep found so far, end its runs, and say whether all its trials have ended."""
+    from essnet.report import load_comparison
+    from essnet.report.publish import publish
+    from essnet.sweep.folder import ENDED, FAILED
+    from essnet.sweep.parent_run import end_runs
 
-    counts = trial_counts(asked)
+    comparison = load_comparison(folder)
+    states = [trial.state for trial in comparison.trials]
+    finished = len(states) == comparison.num_trials and all(state in (*ENDED, FAILED) for state in states)
+    publish(comparison, folder.path, store=store)
+    end_runs(folder, store, status="KILLED" if not finished else "FAILED" if FAILED in states else "FINISHED")
+    return comparison, finished
+
+
+def _describe(asked: Sweep, counts: Mapping[str, int], placement: Placement, console: Console) -> None:
+    """Print what will run."""
     search = asked.config.search
     console.print(
         f"sweep {asked.config.name}: {_trials(sum(counts.values()))}, {search.algorithm} search by {search.metric}, "

@@ -114,6 +114,7 @@ def train(
             identity={"essnet.kind": "train", "essnet.directory": str(directory.absolute())},
             tags={},
             params=dict(flatten(trial.model_dump())),
+            resume=resume,
         )
         write_json(directory / "run.json", {"run_id": run_id, "tracking_uri": store.uri})
         status = "FAILED"
@@ -133,13 +134,13 @@ def train(
     if as_json:
         print_json({"run_id": run_id, **result.to_json()})
     if result.interrupted:
-        console.print(f"interrupted at step {result.steps}; go on with: launch.py train {config} ... --resume")
+        console.print(f"interrupted at step {result.steps}; the same command with --resume goes on", markup=False)
         raise typer.Exit(130)
     console.print(
         f"[bold]val/miou {result.metrics['val/miou']:.3f}[/bold] after {result.steps} steps; "
         f"{result.metrics['perf/step_ms']:.0f} ms a step"
     )
-    console.print(f"best checkpoint: {result.best_checkpoint}")
+    console.print(f"best checkpoint: {result.best_checkpoint}", markup=False)
 
 
 def _run_folder(root: Path, name: str, *, resume: bool) -> Path:

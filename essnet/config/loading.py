@@ -9,6 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from essnet.config.absolute_paths import make_paths_absolute
 from essnet.config.errors import InputError
 from essnet.config.messages import did_you_mean, validate
 from essnet.config.overrides import dotted_paths, parse_overrides, touches, with_overrides
@@ -61,7 +62,8 @@ class Sweep:
         InputError
             If the result is no valid trial.
         """
-        return validate(TrialConfig, with_overrides(self.base, overrides), where=lambda _: self.config.name)
+        config = validate(TrialConfig, with_overrides(self.base, overrides), where=lambda _: self.config.name)
+        return with_absolute_paths(config)
 
 
 def load_trial(path: Path, arguments: Sequence[str] = ()) -> TrialConfig:
@@ -87,7 +89,7 @@ def trial_from_mapping(mapping: Mapping[str, Any], arguments: Sequence[str], *, 
         raise InputError(f"{source}: is a sweep (it has arms); run it with `launch.py sweep`, or train its base")
     overrides = parse_overrides(arguments)
     config = validate(TrialConfig, with_overrides(mapping, overrides), where=_blame(source, overrides))
-    return with_absolute_root(config)
+    return with_absolute_paths(config)
 
 
 def load_sweep(path: Path, arguments: Sequence[str] = ()) -> Sweep:
@@ -114,7 +116,7 @@ def load_sweep(path: Path, arguments: Sequence[str] = ()) -> Sweep:
     base = _set(base, in_every_arm, source=f"{path}: overrides")
     base = with_overrides(base, for_base)
     if config.tracking is not None:
-        base["tracking"] = config.tracking.model_dump()
+        base["tracking"] = {**(base.get("tracking") or {}), **config.tracking.model_dump(exclude_unset=True)}
     base.setdefault("name", config.name)
     arms = tuple(_read_arm(name, content, path) for name, content in config.arms.items())
 
@@ -122,7 +124,7 @@ def load_sweep(path: Path, arguments: Sequence[str] = ()) -> Sweep:
         return _blame(f"{path}: overrides" if touches(key, in_every_arm) else base_source, for_base)(key)
 
     _check_arms(arms, base, source=str(path), elsewhere=where)
-    _make_root_absolute(base)
+    make_paths_absolute(base)
     return Sweep(config=config, base=base, arms=arms)
 
 
@@ -131,20 +133,11 @@ def to_yaml(config: TrialConfig | SweepConfig) -> str:
     return dump_yaml(config.model_dump())
 
 
-def with_absolute_root(config: TrialConfig) -> TrialConfig:
-    """Return the configuration with `data.root` absolute: trials of a sweep run in other folders."""
+def with_absolute_paths(config: TrialConfig) -> TrialConfig:
+    """Return the configuration with its paths absolute: trials of a sweep run in other folders."""
     values = config.model_dump()
-    _make_root_absolute(values)
+    make_paths_absolute(values)
     return TrialConfig.model_validate(values)
-
-
-def _make_root_absolute(values: dict[str, Any]) -> None:
-    data = values.get("data")
-    if isinstance(data, dict) and isinstance(data.get("root"), str):
-        try:
-            data["root"] = str(Path(data["root"]).expanduser().absolute())
-        except RuntimeError:  # `~name` of somebody who is not there
-            raise InputError(f"data.root: found {data['root']!r}; there is no such home folder") from None
 
 
 def _check_first_words(overrides: Mapping[str, Any]) -> None:
@@ -188,6 +181,9 @@ def _read_arm(name: str, content: Mapping[str, Any], path: Path) -> Arm:
                 fixed[dotted] = value
 
     read(content, "")
+    for dotted in (*fixed, *spaces):
+        if dotted.split(".")[0] in ("name", "tracking"):
+            raise InputError(f"{path}: arms.{name}: {dotted}: belongs to the sweep, and is the same for all arms")
     return Arm(name=name, fixed=fixed, spaces=spaces)
 
 

@@ -17,8 +17,8 @@ from essnet.config.trial import (
     TrackingConfig,
 )
 
-METRICS = ("val/miou", "val/mean_accuracy", "val/pixel_accuracy", "val/fw_iou", "val/loss")
-"""Metrics of an evaluation, by which a sweep can search and compare."""
+METRICS = ("val/miou", "val/mean_accuracy", "val/pixel_accuracy", "val/fw_iou")
+"""Metrics by which a sweep can search and compare; not the loss, which is another one for each objective."""
 
 
 def _check_base(base: object) -> object:
@@ -62,7 +62,7 @@ class ResourcesConfig(Block):
     gpus: NonNegativeFloat | None = None
     """GPUs of a trial; null: one where there are GPUs, none where there are not."""
     cpus: PositiveFloat | None = None
-    """CPU cores of a trial; null: an equal share per GPU, or 1 without GPUs."""
+    """CPU cores of a trial; null: an equal share per GPU; without GPUs one, or more if there are few trials."""
     max_concurrent: Positive | None = None
     """Most trials at once; null: as many as fit."""
 

@@ -8,25 +8,33 @@ from essnet.sweep.folder import ENDED, FAILED
 
 def answer(comparison: Comparison) -> str:
     """Return the sweep's answer in a few sentences."""
-    baseline, best = comparison.baseline, comparison.best
+    baseline, best, metric = comparison.baseline, comparison.best, comparison.metric
     done = sum(trial.state in ENDED for trial in comparison.trials)
     failed = sum(trial.state == FAILED for trial in comparison.trials)
-    if baseline is None or best is None:
-        missing = "the baseline" if baseline is None else "any other arm"
-        return f"No answer yet: there is no result of {missing} ({done} of {comparison.num_trials} trials done)."
-    difference = comparison.difference(best) or 0.0
-    value, reference = best.metrics[comparison.metric], baseline.metrics[comparison.metric]
+    progress = f"{done} of {comparison.num_trials} trials are done{f', {failed} failed' if failed else ''}."
+    if baseline is None and best is None:
+        return f"No answer yet: {progress}"
+    if baseline is None and best is not None:
+        return f"Without a result of the baseline, the best is {describe(best)}: {_value(best, metric)}. {progress}"
+    if baseline is not None and best is None:
+        return f"Only the baseline has a result: {_value(baseline, metric)}. {progress}"
+    assert baseline is not None
+    assert best is not None
     sentences = [
-        f"Use {describe(best)}: {comparison.metric} {value:.3f} against {reference:.3f} for {describe(baseline)} "
-        f"({difference:+.3f}){_price(comparison, best)}."
+        f"Use {describe(best)}: {_value(best, metric)} against {baseline.metrics[metric]:.3f} for {describe(baseline)} "
+        f"({comparison.difference(best):+.3f}){_price(comparison, best)}."
     ]
     if best.steps != baseline.steps:
         sentences.append(f"They trained for unequal steps ({best.steps} and {baseline.steps}).")
-    sentences.append("One run each: small differences may be chance; run the best few again with other seeds.")
+    if not any("seed" in trial.point for trial in comparison.trials):
+        sentences.append("One run each: small differences may be chance; run the best few again with other seeds.")
     if done < comparison.num_trials:
-        failures = f", {failed} failed" if failed else ""
-        sentences.append(f"{done} of {comparison.num_trials} trials are done{failures}.")
+        sentences.append(progress)
     return " ".join(sentences)
+
+
+def _value(trial: ComparedTrial, metric: str) -> str:
+    return f"{metric} {trial.metrics[metric]:.3f}"
 
 
 def describe(trial: ComparedTrial) -> str:
@@ -38,6 +46,7 @@ def describe(trial: ComparedTrial) -> str:
         parts.append(f"k = {trial.num_neighbours}")
     if parts:
         parts.append(f"similarity {trial.settings['similarity']}")
+    parts += [f"{name} {value}" for name, value in trial.other_point.items() if name != "similarity"]
     name = trial.settings.get("name", trial.arm)
     return f"{name} with {', '.join(parts)}" if parts else str(name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ class ComparedTrial:
     trial_id: str
     arm: str
     overrides: Mapping[str, Any]
+    point: Mapping[str, Any]
+    """The searched part of the overrides."""
     seed: int
     state: str
     steps: int
@@ -40,6 +43,12 @@ class ComparedTrial:
         return None if self.settings.get("name") == "full_softmax" else self.settings.get("embedding_dim")
 
     @property
+    def other_point(self) -> dict[str, Any]:
+        """Return what was searched besides d and k, by the last word of its path."""
+        known = (EMBEDDING_DIM, NUM_NEIGHBOURS)
+        return {path.split(".")[-1]: value for path, value in self.point.items() if path not in known}
+
+    @property
     def num_neighbours(self) -> int | None:
         """Return k, or None for an objective without neighbours."""
         return self.settings.get("num_neighbours") if self.settings.get("name") in _HAS_NEIGHBOURS else None
@@ -52,7 +61,7 @@ class Comparison:
     sweep: str
     directory: Path
     tracking_uri: str
-    parent_run_id: str
+    parent_run_id: str | None
     metric: str
     mode: str
     num_trials: int
@@ -126,7 +135,8 @@ def _load_trial(folder: SweepFolder, record: TrialRecord, metric: str, mode: str
     path = folder.trial(record.trial_id)
     history = read_history(path / "history.jsonl")
     sign = -1 if mode == "max" else 1
-    best = min(history, key=lambda entry: sign * entry["metrics"][metric])["metrics"] if history else {}
+    sound = [entry["metrics"] for entry in history if math.isfinite(entry["metrics"][metric])]
+    best: dict[str, float] = min(sound, key=lambda metrics: sign * metrics[metric], default={})
     last = history[-1]["metrics"] if history else {}
     perf = {name: value for name, value in last.items() if name.startswith("perf/")}
     config = path / "config.yaml"
@@ -135,6 +145,7 @@ def _load_trial(folder: SweepFolder, record: TrialRecord, metric: str, mode: str
         trial_id=record.trial_id,
         arm=record.arm,
         overrides=record.overrides,
+        point=record.point,
         seed=record.seed,
         state=record.state,
         steps=history[-1]["step"] if history else 0,

@@ -44,7 +44,10 @@ def _draw_over_dim(axes: Axes, comparison: Comparison) -> None:
     for place, (label, trials) in enumerate(_series(comparison).items()):
         trials.sort(key=lambda trial: trial.embedding_dim or 0)
         dims = [trial.embedding_dim or 0 for trial in trials]
-        axes.plot(dims, [trial.metrics[comparison.metric] for trial in trials], label=label, **_style(place))
+        style = _style(place)
+        if len(set(dims)) < len(dims):  # something else was searched as well: a line would zigzag
+            style["linestyle"] = "none"
+        axes.plot(dims, [trial.metrics[comparison.metric] for trial in trials], label=label, **style)
     dims = sorted({trial.embedding_dim or 0 for trials in _series(comparison).values() for trial in trials})
     axes.set_xscale("log", base=2)
     axes.set_xticks(dims, [str(dim) for dim in dims])

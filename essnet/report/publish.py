@@ -8,7 +8,7 @@ from essnet.atomic_files import write_atomically, write_json
 from essnet.report.answer import answer
 from essnet.report.comparison import Comparison
 from essnet.report.tables import comparison_csv
-from essnet.tracking import MlflowTracker, RunStore
+from essnet.tracking import RunStore
 
 
 def publish(comparison: Comparison, folder: Path, *, store: RunStore) -> None:
@@ -22,7 +22,7 @@ def publish(comparison: Comparison, folder: Path, *, store: RunStore) -> None:
 
         save_figure(comparison, folder / "comparison.png")
         names.append("comparison.png")
-    tracker = MlflowTracker(store, comparison.parent_run_id)
-    for name in names:
-        tracker.log_artifact(folder / name, "report")
-    store.describe(comparison.parent_run_id, answer(comparison))
+    if comparison.parent_run_id is not None:
+        for name in names:
+            store.log_artifact(comparison.parent_run_id, folder / name, "report")
+        store.describe(comparison.parent_run_id, answer(comparison))

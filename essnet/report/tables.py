@@ -22,6 +22,7 @@ def comparison_table(comparison: Comparison) -> Table:
         ("trial", lambda trial: trial.trial_id),
         ("d", lambda trial: _number(trial.embedding_dim, "d")),
         ("k", lambda trial: _number(trial.num_neighbours, "d")),
+        *_searched_columns(comparison),
         (metric, lambda trial: _number(trial.metrics.get(metric), ".3f")),
         ("diff", lambda trial: _number(comparison.difference(trial), "+.3f")),
         ("ms/step", lambda trial: _number(trial.metrics.get("perf/step_ms"), ".0f")),
@@ -70,6 +71,17 @@ def comparison_csv(comparison: Comparison) -> str:
         values = [trial.overrides.get(path) for path in overrides] + [trial.metrics.get(name) for name in metrics]
         writer.writerow([*identity, *values, comparison.difference(trial)])
     return buffer.getvalue()
+
+
+def _searched_columns(comparison: Comparison) -> list[Column]:
+    """Return a column for everything that was searched besides d and k."""
+    names = dict.fromkeys(name for trial in comparison.trials for name in trial.other_point)
+
+    def cell(trial: ComparedTrial, name: str) -> str:
+        value = trial.other_point.get(name, "-")
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    return [(name, lambda trial, name=name: cell(trial, name)) for name in names]  # type: ignore[misc]
 
 
 def _number(value: float | None, form: str) -> str:

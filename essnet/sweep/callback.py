@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,11 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from essnet.atomic_files import read_json
+from essnet.config import InputError
 from essnet.sweep.folder import COMPLETED, FAILED, RUNNING, STOPPED, SweepFolder
 from essnet.tracking import RunStore
+
+_logger = logging.getLogger(__name__)
 
 
 class SweepCallback(Callback):
@@ -49,13 +53,17 @@ class SweepCallback(Callback):
         self._end_run(folder, "FAILED")
 
     def _write_state(self, trial: Trial, state: str, error: str | None = None) -> None:
-        records = {record.trial_id: record for record in self._folder.records()}
-        self._folder.write_record(replace(records[trial.config["trial_id"]], state=state, error=error))
+        record = self._folder.record(trial.config["trial_id"])
+        self._folder.write_record(replace(record, state=state, error=error))
 
     def _end_run(self, trial_folder: Path, status: str) -> None:
         run_id = read_json(trial_folder / "run.json").get("run_id")
         if run_id is None:
             return
         tracking = self._tracking
-        store = RunStore(tracking["uri"], tracking["experiment"], artifact_root=Path(tracking["artifact_root"]))
+        try:
+            store = RunStore(tracking["uri"], tracking["experiment"], artifact_root=Path(tracking["artifact_root"]))
+        except InputError as error:
+            _logger.warning("run %s does not get its status %s: %s", run_id, status, error)
+            return
         store.end(run_id, status)

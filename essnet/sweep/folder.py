@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -84,6 +85,10 @@ class SweepFolder:
         records = [TrialRecord(**read_json(path)) for path in self.path.glob("trials/*/trial.json")]
         return sorted(records, key=lambda record: record.index)
 
+    def record(self, trial_id: str) -> TrialRecord:
+        """Return one trial's record."""
+        return TrialRecord(**read_json(self.trial(trial_id) / "trial.json"))
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process.
@@ -93,18 +98,43 @@ class SweepFolder:
         InputError
             If another process holds it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("a+") as file:
+        try:
+            with hold(self.path / "lock"):
+                yield
+        except HeldByOther as error:
+            raise InputError(
+                f"{self.path}: this sweep is running already, in process {error}; "
+                "wait for it, or choose another name=..."
+            ) from None
+
+
+class HeldByOther(Exception):
+    """Another process holds a lock; the text is its process id."""
+
+
+@contextmanager
+def hold(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Hold the lock file `path` while the block runs; the system lets go of it when the process dies.
+
+    Raises
+    ------
+    HeldByOther
+        If another process still holds it after `wait_seconds`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + wait_seconds
+    with path.open("a+") as file:
+        while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
             except OSError:
-                file.seek(0)
-                raise InputError(
-                    f"{self.path}: this sweep is running already, in process {file.read() or 'unknown'}; "
-                    "wait for it, or choose another name=..."
-                ) from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
-            file.truncate(0)
+                if time.monotonic() >= deadline:
+                    file.seek(0)
+                    raise HeldByOther(file.read() or "unknown") from None
+                time.sleep(0.2)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+        file.truncate(0)

@@ -33,7 +33,7 @@ class Placement:
         )
 
 
-def plan_placement(config: ResourcesConfig) -> Placement:
+def plan_placement(config: ResourcesConfig, *, num_trials: int) -> Placement:
     """Decide what a trial takes: one GPU where there are GPUs, else a share of the cores.
 
     Raises
@@ -46,7 +46,9 @@ def plan_placement(config: ResourcesConfig) -> Placement:
     gpus = config.gpus if config.gpus is not None else float(gpus_there > 0)
     if gpus > gpus_there:
         raise InputError(f"resources.gpus: a trial asks for {gpus:g} GPUs, and this machine has {gpus_there}")
-    default_cpus = max(1.0, cpus_there * gpus // gpus_there) if gpus else 1.0
+    # Without GPUs: as many trials side by side as there are cores; fewer trials take more cores each.
+    share = cpus_there * gpus // gpus_there if gpus else cpus_there // min(num_trials, cpus_there)
+    default_cpus = max(1.0, float(share))
     cpus = config.cpus if config.cpus is not None else default_cpus
     if cpus > cpus_there:
         raise InputError(f"resources.cpus: a trial asks for {cpus:g} cores, and this machine has {cpus_there}")

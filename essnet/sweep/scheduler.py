@@ -21,8 +21,8 @@ class ProtectingASHA(AsyncHyperBandScheduler):
         return bool(trial.config["arm"] == self._protected_arm)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Let a protected trial go on; decide about any other."""
-        if self._protects(trial):
+        """Let a protected trial go on, and one that is at its end; decide about any other."""
+        if self._protects(trial) or result.get("step") == trial.config["trial"]["trainer"]["max_steps"]:
             return str(TrialScheduler.CONTINUE)
         return str(super().on_trial_result(tune_controller, trial, result))
 
@@ -37,15 +37,15 @@ def build_scheduler(sweep: Sweep) -> TrialScheduler:
     config = sweep.config.scheduler
     if config.name == "none":
         return FIFOScheduler()
-    base = sweep.trial_config({**sweep.arms[0].fixed, **sweep.arms[0].first_point()})
-    max_steps = base.trainer.max_steps
-    first_evaluation = base.evaluation.every_steps or max_steps
+    trials = [sweep.trial_config({**arm.fixed, **point}) for arm in sweep.arms for point in arm.probe_points()]
+    max_steps = max(trial.trainer.max_steps for trial in trials)
+    first_evaluation = min(trial.evaluation.every_steps or trial.trainer.max_steps for trial in trials)
     return ProtectingASHA(
         protected_arm=sweep.config.baseline,
         time_attr="step",
         metric=sweep.config.search.metric,
         mode=sweep.config.search.mode,
-        # One beyond the last step: a trial that reaches it ends by itself, and is not counted as stopped.
+        # One beyond the last step: a trial that reaches its end does so by itself.
         max_t=max_steps + 1,
         grace_period=min(config.grace_steps or first_evaluation, max_steps),
         reduction_factor=config.reduction_factor,

@@ -11,11 +11,14 @@ from typing import Any
 
 from ray import tune
 
-from essnet.atomic_files import write_json
+from essnet.atomic_files import write_atomically, write_json
 from essnet.config import InputError, TrialConfig, to_yaml
 from essnet.config.overrides import flatten
+from essnet.sweep.folder import hold
 from essnet.tracking import MlflowTracker, RunStore
 from essnet.training import NonFiniteLossError, Trainer
+
+_OLD_WORKER_SECONDS = 60.0
 
 
 def run_trial(task: Mapping[str, Any]) -> None:
@@ -26,26 +29,38 @@ def run_trial(task: Mapping[str, Any]) -> None:
     retry it.
     """
     directory = Path(task["directory"])
-    (directory / "error.json").unlink(missing_ok=True)
+    # After a driver was killed its workers live on for some seconds: two must never write one trial's folder.
+    with hold(directory / "lock", wait_seconds=_OLD_WORKER_SECONDS):
+        (directory / "error.json").unlink(missing_ok=True)
+        try:
+            _train(task, directory)
+        except (InputError, NonFiniteLossError) as error:
+            write_json(directory / "error.json", {"message": str(error), "traceback": traceback.format_exc()})
+        except Exception as error:
+            message = f"{type(error).__name__}: {error}"
+            write_json(directory / "error.json", {"message": message, "traceback": traceback.format_exc()})
+            raise
+
+
+def _train(task: Mapping[str, Any], directory: Path) -> None:
+    config = TrialConfig.model_validate(task["trial"])
+    text = to_yaml(config)
+    write_atomically(directory / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
+    trainer = Trainer(
+        config,
+        directory=directory,
+        cache_dir=Path(task["cache_dir"]),
+        report=lambda step, metrics: tune.report({"step": step, **metrics}),
+        progress=_progress_file(directory / "progress.json", config.trainer.max_steps),
+        resume=True,
+    )
     try:
-        config = TrialConfig.model_validate(task["trial"])
-        (directory / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-        trainer = Trainer(
-            config,
-            directory=directory,
-            cache_dir=Path(task["cache_dir"]),
-            report=lambda step, metrics: tune.report({"step": step, **metrics}),
-            progress=_progress_file(directory / "progress.json", config.trainer.max_steps),
-            resume=True,
-        )
-        trainer.track_with(_tracker(task, config))
-        trainer.train()
-    except (InputError, NonFiniteLossError) as error:
-        write_json(directory / "error.json", {"message": str(error), "traceback": traceback.format_exc()})
-    except Exception as error:
-        message = f"{type(error).__name__}: {error}"
-        write_json(directory / "error.json", {"message": message, "traceback": traceback.format_exc()})
-        raise
+        tracker = _tracker(task, config)
+    except InputError as error:
+        # The driver reached the store: what a worker meets may pass, and is worth a retry.
+        raise ConnectionError(str(error)) from error
+    trainer.track_with(tracker)
+    trainer.train()
 
 
 def _tracker(task: Mapping[str, Any], config: TrialConfig) -> MlflowTracker:

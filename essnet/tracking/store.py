@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 # Before mlflow is imported: it reads these once. A dead server shall answer within seconds, not minutes.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -30,7 +31,9 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 def default_uri(output: Path) -> str:
     """Return the address of the store that lies in the output folder."""
-    return f"sqlite:///{output.absolute() / 'mlflow.db'}"
+    path = str(output.absolute() / "mlflow.db")
+    # In an address these two have a meaning of their own.
+    return f"sqlite:///{path.replace('%', '%25').replace('?', '%3F')}"
 
 
 class RunStore:
@@ -60,14 +63,16 @@ class RunStore:
         if found is not None and found.lifecycle_stage != "active":
             raise InputError(
                 f"tracking.experiment: {experiment!r} was deleted in {uri}; take another name, or restore "
-                f"it with `mlflow experiments restore --experiment-id {self.experiment_id}`"
+                f"it with `MLFLOW_TRACKING_URI='{uri}' mlflow experiments restore -x {self.experiment_id}`"
             )
 
     def _create_experiment(self) -> str:
         # A server decides itself where artifacts lie; beside a database they lie in the output folder.
         location = None
         if not self.uri.startswith(("http://", "https://")):
-            location = (self.artifact_root / self.experiment).absolute().as_uri()
+            # An experiment may be called `a/b` or `..`; its folder stays where the others are.
+            folder = quote(self.experiment, safe=" ").replace("..", "%2E%2E")
+            location = (self.artifact_root / folder).absolute().as_uri()
         return str(self.client.create_experiment(self.experiment, artifact_location=location))
 
     def find(self, tags: Mapping[str, str]) -> Run | None:
@@ -77,7 +82,13 @@ class RunStore:
         return runs[0] if runs else None
 
     def start(
-        self, name: str, *, identity: Mapping[str, str], tags: Mapping[str, str], params: Mapping[str, object]
+        self,
+        name: str,
+        *,
+        identity: Mapping[str, str],
+        tags: Mapping[str, str],
+        params: Mapping[str, object],
+        resume: bool = True,
     ) -> str:
         """Return the id of the run with the tags `identity`, running again; make it if there is none.
 
@@ -91,8 +102,10 @@ class RunStore:
             Further tags of a new run.
         params
             The run's parameters; those that it has already stay, MLflow never changes one.
+        resume
+            False makes a new run in any case.
         """
-        run = self.find(identity)
+        run = self.find(identity) if resume else None
         if run is None:
             all_tags = {"essnet.version": __version__, **tags, **identity}
             run = self.client.create_run(self.experiment_id, run_name=name, tags=all_tags)
@@ -114,16 +127,30 @@ class RunStore:
             _logger.warning("MLflow does not answer; run %s does not get its status %s: %s", run_id, status, error)
 
     def describe(self, run_id: str, text: str) -> None:
-        """Set the description that the UI shows on a run's page."""
-        self.client.set_tag(run_id, "mlflow.note.content", text)
+        """Set the description that the UI shows on a run's page; a store that does not answer is only warned of."""
+        try:
+            self.client.set_tag(run_id, "mlflow.note.content", text)
+        except MlflowException as error:
+            _logger.warning("MLflow does not answer; run %s does not get its description: %s", run_id, error)
+
+    def log_artifact(self, run_id: str, path: Path, folder: str) -> None:
+        """Copy a file below `folder` of a run's artifacts; a store that does not answer is only warned of."""
+        try:
+            self.client.log_artifact(run_id, str(path), folder)
+        except (MlflowException, OSError) as error:
+            _logger.warning("MLflow did not take %s: %s", path.name, error)
 
     def children(self, parent_run_id: str) -> Sequence[Run]:
-        """Return all runs below a parent."""
+        """Return all runs below a parent; those known so far where the store does not answer."""
         query = f"tags.`mlflow.parentRunId` = {_quoted(parent_run_id)}"
         runs: list[Run] = []
         token = None
         while True:
-            page = self.client.search_runs([self.experiment_id], filter_string=query, page_token=token)
+            try:
+                page = self.client.search_runs([self.experiment_id], filter_string=query, page_token=token)
+            except MlflowException as error:
+                _logger.warning("MLflow does not answer; some runs may keep the status RUNNING: %s", error)
+                return runs
             runs.extend(page)
             token = page.token
             if not token:
@@ -132,8 +159,8 @@ class RunStore:
 
 def _check_sqlite_file(uri: str) -> None:
     """Open the file once: MLflow would try again for two minutes where it cannot be opened."""
-    name = uri.removeprefix("sqlite:///").partition("?")[0]
-    if name == uri or name in ("", ":memory:"):
+    name = unquote(uri.removeprefix("sqlite:///").partition("?")[0])
+    if not uri.startswith("sqlite:///") or name in ("", ":memory:"):
         return
     path = Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ class MlflowTracker:
     """
 
     def __init__(self, store: RunStore, run_id: str) -> None:
+        self._store = store
         self._client = store.client
         self.run_id = run_id
         self._waiting: list[Metric] = []
@@ -43,10 +44,7 @@ class MlflowTracker:
 
     def log_artifact(self, path: Path, folder: str) -> None:
         """Copy a file to the run's artifacts."""
-        try:
-            self._client.log_artifact(self.run_id, str(path), folder)
-        except (MlflowException, OSError) as error:
-            _logger.warning("MLflow did not take %s: %s", path.name, error)
+        self._store.log_artifact(self.run_id, path, folder)
 
     def flush(self) -> None:
         """Write what is waiting."""

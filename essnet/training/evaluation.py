@@ -18,9 +18,7 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 @torch.no_grad()
-def evaluate(
-    model: SegmentationModel, batches: Batches, *, num_classes: int, device: torch.device, prefix: str = "val"
-) -> dict[str, float]:
+def evaluate(model: SegmentationModel, batches: Batches, *, num_classes: int, device: torch.device) -> dict[str, float]:
     """Compute the loss and the metrics of a split; the counts are over the whole split, in int64.
 
     The loss is the mean over the split's pixels. For images of one size nothing depends on how they are
@@ -38,7 +36,7 @@ def evaluate(
     Returns
     -------
     dict
-        `<prefix>/` and: `loss`, `miou`, `mean_accuracy`, `pixel_accuracy`, `fw_iou`.
+        `val/` and: `loss`, `miou`, `mean_accuracy`, `pixel_accuracy`, `fw_iou`.
     """
     was_training = model.training
     model.eval()
@@ -58,7 +56,7 @@ def evaluate(
             counts.update(predictions, targets)
     model.train(was_training)
     loss = float(loss_sum / pixels.clamp(min=1))
-    return {f"{prefix}/loss": loss, **{f"{prefix}/{name}": value for name, value in counts.compute().items()}}
+    return {"val/loss": loss, **{f"val/{name}": value for name, value in counts.compute().items()}}
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,6 +67,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 def best_value(directory: Path, metric: str, mode: str) -> float | None:
     """Return the best value of a metric over a run's evaluations, or None where there are none."""
     values = [entry["metrics"][metric] for entry in read_history(directory / "history.jsonl")]
+    values = [value for value in values if math.isfinite(value)]
     if not values:
         return None
     return float(max(values) if mode == "max" else min(values))

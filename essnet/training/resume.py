@@ -7,7 +7,7 @@ from typing import Any
 from essnet.config import InputError, TrialConfig
 from essnet.config.overrides import flatten
 
-_MAY_CHANGE = (
+MAY_CHANGE = (
     "trainer.device",
     "trainer.num_threads",
     "trainer.log_every_steps",
@@ -17,6 +17,7 @@ _MAY_CHANGE = (
     "tracking.uri",
     "tracking.experiment",
 )
+"""Where and how a trial runs: changing these does not change what is computed."""
 
 
 def check_same_trial(saved: TrialConfig, asked: TrialConfig) -> None:
@@ -29,7 +30,7 @@ def check_same_trial(saved: TrialConfig, asked: TrialConfig) -> None:
     """
     old: dict[str, Any] = dict(flatten(saved.model_dump()))
     new: dict[str, Any] = dict(flatten(asked.model_dump()))
-    for path in sorted((old.keys() | new.keys()).difference(_MAY_CHANGE)):
+    for path in sorted((old.keys() | new.keys()).difference(MAY_CHANGE)):
         if old.get(path) != new.get(path):
             raise InputError(
                 f"{path}: is {new.get(path)!r}, but the run to resume has {old.get(path)!r}; "

@@ -86,6 +86,14 @@ class Trainer:
         self._progress = progress
         self._should_stop = should_stop if should_stop is not None else lambda: False
         self._max_eval_batches = max_eval_batches
+        self._eval_batches = eval_loader(
+            self.trial.eval_data,
+            batch_size=config.evaluation.batch_size,
+            num_workers=config.data.num_workers,
+            multiple=self.trial.model.stride_multiple,
+            minimum_side=self.trial.model.minimum_side,
+            pin_memory=self.trial.device.type == "cuda",
+        )
         self._history = History(directory / "history.jsonl")
         self.step = 0
         self._best_step: int | None = None
@@ -197,16 +205,9 @@ class Trainer:
     def _evaluate(self) -> None:
         """Evaluate, log, draw, and note whether this is the best so far."""
         classes = self.trial.train_data.classes
-        batches = eval_loader(
-            self.trial.eval_data,
-            batch_size=self.config.evaluation.batch_size,
-            num_workers=self.config.data.num_workers,
-            multiple=self.trial.model.stride_multiple,
-            minimum_side=self.trial.model.minimum_side,
-        )
         metrics = evaluate(
             self.trial.model,
-            islice(batches, self._max_eval_batches),
+            islice(self._eval_batches, self._max_eval_batches),
             num_classes=classes.num_classes,
             device=self.trial.device,
         )
@@ -215,7 +216,7 @@ class Trainer:
         if self.config.evaluation.num_pictures:
             picture = prediction_picture(
                 self.trial.model,
-                batches,
+                self._eval_batches,
                 classes=classes,
                 device=self.trial.device,
                 count=self.config.evaluation.num_pictures,

@@ -35,9 +35,9 @@ OVERRIDES: list[tuple[str, list[str]]] = [
     ("model.architecture=deeplab", ["unknown architecture; did you mean deeplabv3, deeplabv3plus?"]),
     (
         "model.encoder_weights=gone.pt",
-        ["model.encoder_weights=gone.pt: no such file; it takes none, imagenet, package:"],
+        ["model.encoder_weights=", "gone.pt: no such file; it takes none, imagenet, package:"],
     ),
-    ("model.encoder_weights=weights.pt", ["model.encoder_weights=weights.pt: not a readable file of tensors"]),
+    ("model.encoder_weights=weights.pt", ["model.encoder_weights=", "weights.pt: not a readable file of tensors"]),
     ("model.encoder_weights=package:foo", ["package:foo: unknown; known are package:efficientnet-lite0"]),
     (
         "model.encoder_weights=package:efficientnet-lite0",

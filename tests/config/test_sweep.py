@@ -131,8 +131,7 @@ def test_a_wrong_space_is_named_with_its_path(tmp_path: Path) -> None:
         ),
         (
             f"{HEAD}arms:\n{FULL}search: {{metric: miou}}\n",
-            "search.metric: found 'miou'; one of 'val/miou', "
-            "'val/mean_accuracy', 'val/pixel_accuracy', 'val/fw_iou' or 'val/loss'",
+            "search.metric: found 'miou'; one of 'val/miou', 'val/mean_accuracy', 'val/pixel_accuracy' or 'val/fw_iou'",
         ),
         (
             f"{HEAD}arms:\n{FULL}search: {{algorithm: random}}\n",
@@ -239,3 +238,29 @@ def test_root_of_the_base_becomes_absolute(tmp_path: Path, monkeypatch: pytest.M
     assert sweep.base["data"]["root"] == str(tmp_path / "pictures")
     sweep = load_sweep(tmp_path / "s.yaml", ["data.root=other"])
     assert sweep.base["data"]["root"] == str(tmp_path / "other")
+
+
+def test_paths_are_absolute_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial of a sweep runs in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    arms = f"arms:\n{FULL}  other: {{model.encoder_weights: w.pth, data: {{name: folder, root: d}}}}\n"
+    write(tmp_path / "base.yaml", FOLDER_TRIAL)
+    sweep = load_sweep(write(tmp_path / "s.yaml", HEAD + arms), ["data.root=mine", "tracking.uri=sqlite:///t.db"])
+    full, other = (sweep.trial_config({**arm.fixed}) for arm in sweep.arms)
+    assert full.data.root == str(tmp_path / "mine")  # type: ignore[union-attr]
+    assert full.model.encoder_weights == "none"
+    assert full.tracking.uri == f"sqlite:///{tmp_path / 't.db'}"
+    assert other.data.root == str(tmp_path / "d")  # type: ignore[union-attr]
+    assert other.model.encoder_weights == str(tmp_path / "w.pth")
+
+
+def test_the_sweeps_tracking_adds_to_that_of_the_base(tmp_path: Path) -> None:
+    write(tmp_path / "base.yaml", TRIAL + "tracking: {experiment: mine}\n")
+    sweep = load_sweep(write(tmp_path / "s.yaml", f"{HEAD}arms:\n{FULL}"), ["tracking.uri=http://127.0.0.1:1"])
+    tracking = sweep.trial_config({}).tracking
+    assert (tracking.uri, tracking.experiment) == ("http://127.0.0.1:1", "mine")
+
+
+@pytest.mark.parametrize("line", ["tracking.uri: http://x", "tracking: {experiment: e}", "name: {choice: [a, b]}"])
+def test_arms_have_no_name_and_tracking_of_their_own(tmp_path: Path, line: str) -> None:
+    assert "belongs to the sweep, and is the same for all arms" in refusal(tmp_path, arm(line))

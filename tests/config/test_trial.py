@@ -224,7 +224,10 @@ _trials: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "optimizer": st.fixed_dictionaries({"lr": _rates}),
         "trainer": st.fixed_dictionaries({"num_threads": _optional, "device": st.sampled_from(["cpu", "cuda:3"])}),
         "tracking": st.fixed_dictionaries(
-            {"uri": st.none() | st.text(), "experiment": st.text(min_size=1) | st.sampled_from(["on", "1e-4", "~"])}
+            {
+                "uri": st.none() | st.text(min_size=1),
+                "experiment": st.text(min_size=1) | st.sampled_from(["on", "1e-4", "~"]),
+            }
         ),
     }
 )

@@ -35,6 +35,7 @@ def add_trial(
     error: str | None = None,
     objective: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    point: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a trial with the metrics of its evaluations by step."""
     settings = {
@@ -45,7 +46,8 @@ def add_trial(
         **(objective or {}),
     }
     record = TrialRecord(
-        trial_id=f"{index:03d}-{arm}", index=index, arm=arm, arm_index=0, overrides=dict(overrides or {}), point={},
+        trial_id=f"{index:03d}-{arm}", index=index, arm=arm, arm_index=0, overrides=dict(overrides or {}),
+        point=dict(point or {}),
         seed=0, max_steps=20, state=state, error=error,
     )  # fmt: skip
     folder.write_record(record)

@@ -91,9 +91,7 @@ def test_states_are_shown_where_not_all_trials_are_complete(folder: SweepFolder)
 def test_an_unfinished_or_failed_sweep_says_so(tmp_path: Path) -> None:
     folder = make_sweep_folder(tmp_path / "study", num_trials=4)
     add_trial(folder, 0, "full", {}, state=RUNNING)
-    assert answer(load_comparison(folder)) == (
-        "No answer yet: there is no result of the baseline (0 of 4 trials done)."
-    )
+    assert answer(load_comparison(folder)) == "No answer yet: 0 of 4 trials are done."
     add_trial(folder, 0, "full", {20: metrics(0.8)})
     add_trial(folder, 1, "knn", {10: metrics(0.7)}, objective={"name": "knn_softmax"})
     add_trial(folder, 2, "wild", {}, state=FAILED, error="step 3: the loss is nan")
@@ -133,3 +131,32 @@ def test_the_figure_is_drawn(folder: SweepFolder, tmp_path: Path) -> None:
 def test_a_folder_that_is_no_sweep(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=re.escape(f"{tmp_path}: is no sweep's folder")):
         load_comparison(SweepFolder(tmp_path))
+
+
+def test_whatever_was_searched_is_in_table_and_answer(tmp_path: Path) -> None:
+    folder = make_sweep_folder(tmp_path / "study", num_trials=2)
+    add_trial(folder, 0, "full", {20: metrics(0.8)}, point={"seed": 1})
+    point = {"seed": 0, "optimizer.lr": 0.00123456, "objective.embedding_dim": 12}
+    add_trial(folder, 1, "exact", {20: metrics(0.7)}, objective={"name": "embedding_softmax"}, point=point)
+    text = rendered(folder, 120)
+    assert "lr" in text
+    assert "0.001235" in text
+    sentence = answer(load_comparison(folder))
+    assert "d = 12, similarity l2, seed 0, lr 0.00123456" in sentence
+    assert "One run each" not in sentence
+
+
+def test_a_baseline_that_failed_leaves_the_best_other(tmp_path: Path) -> None:
+    folder = make_sweep_folder(tmp_path / "study", num_trials=2)
+    add_trial(folder, 0, "full", {}, state=FAILED, error="out of memory")
+    add_trial(folder, 1, "exact", {20: metrics(0.7)}, objective={"name": "embedding_softmax"})
+    assert answer(load_comparison(folder)).startswith(
+        "Without a result of the baseline, the best is embedding_softmax with d = 12, similarity l2: val/miou 0.700."
+    )
+
+
+def test_an_evaluation_that_is_no_number_is_never_the_best(tmp_path: Path) -> None:
+    folder = make_sweep_folder(tmp_path / "study")
+    add_trial(folder, 0, "full", {10: metrics(float("nan")), 20: metrics(0.4)})
+    (trial,) = load_comparison(folder).trials
+    assert trial.metrics["val/miou"] == 0.4

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from essnet.config import InputError
-from essnet.sweep.folder import COMPLETED, SweepFolder, TrialRecord
+from essnet.sweep.folder import COMPLETED, HeldByOther, SweepFolder, TrialRecord, hold
 
 
 def record(index: int) -> TrialRecord:
@@ -61,3 +62,20 @@ def test_a_damaged_record_names_its_file(tmp_path: Path) -> None:
     path.write_text(json.dumps({"trial_id": "000-a"})[:-3])
     with pytest.raises(ValueError, match=r"trial\.json: damaged"):
         folder.records()
+
+
+def test_a_lock_is_waited_for(tmp_path: Path) -> None:
+    """A worker of a driver that was killed lives on for a moment."""
+    program = (
+        "import sys, time; from pathlib import Path; from essnet.sweep.folder import hold\n"
+        "with hold(Path(sys.argv[1])): print('held', flush=True); time.sleep(1)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(HeldByOther, match=str(holder.pid)), hold(tmp_path / "lock"):
+            pass
+        with hold(tmp_path / "lock", wait_seconds=30):
+            assert (tmp_path / "lock").read_text() == str(os.getpid())

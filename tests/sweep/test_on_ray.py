@@ -135,7 +135,12 @@ SHORT_ARMS = {
 
 
 def assert_whole_after_resume(folder: Path) -> None:
-    resumed = run(folder, "--resume", "--json")
+    # From another working directory than before.
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    resumed = subprocess.run(
+        command(folder, "--resume", "--json"), capture_output=True, text=True, cwd=elsewhere, check=False
+    )
     assert resumed.returncode == 0, resumed.stderr
     trials = result_of(resumed)["trials"]
     assert [(trial["state"], trial["steps"]) for trial in trials] == [("COMPLETED", 60)] * 3
@@ -153,7 +158,6 @@ def test_the_driver_killed_in_the_middle(tmp_path: Path) -> None:
     ) as driver:
         wait_for_checkpoint(tmp_path, driver)
         driver.kill()
-    time.sleep(5)  # Ray's own processes notice that their driver is gone
     assert_whole_after_resume(tmp_path)
 
 
@@ -220,8 +224,8 @@ def test_optuna_with_asha_and_a_trial_that_fails(tmp_path: Path) -> None:
     assert all(2 <= trial["overrides"]["objective.embedding_dim"] <= 16 for trial in searched)
     parent, children = tracked_runs(tmp_path)
     assert parent.info.status == "FAILED"
-    assert {r.data.tags["essnet.arm"]: r.info.status for r in children} == {
-        "full": "FINISHED",
-        "exact": "FINISHED",
-        "wild": "FAILED",
+    assert Counter((r.data.tags["essnet.arm"], r.info.status) for r in children) == {
+        ("full", "FINISHED"): 1,
+        ("exact", "FINISHED"): 4,
+        ("wild", "FAILED"): 1,
     }

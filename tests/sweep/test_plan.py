@@ -61,3 +61,9 @@ def test_a_float_range_has_no_grid(tmp_path: Path) -> None:
     arms = {"full": {"objective.name": "full_softmax", "optimizer.lr": {"float": [1e-4, 1e-2], "log": True}}}
     with pytest.raises(InputError, match=r"arms\.full\.optimizer\.lr: a float range has no grid"):
         plan_trials(tiny_sweep(tmp_path, arms=arms))
+
+
+def test_a_grid_without_end_is_refused(tmp_path: Path) -> None:
+    arms = {"full": {"objective.name": "full_softmax", "seed": {"int": [0, 10**12]}}}
+    with pytest.raises(InputError, match=r"arms\.full: a grid of 1000000000001 trials; at most 10000"):
+        trial_counts(tiny_sweep(tmp_path, arms=arms, baseline="full"))

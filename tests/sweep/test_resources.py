@@ -33,13 +33,20 @@ def machine(monkeypatch: pytest.MonkeyPatch):
 )
 def test_placement(machine, cpus: int, gpus: int, asked: dict, expected: tuple) -> None:
     machine(cpus, gpus)
-    placement = plan_placement(ResourcesConfig(**asked))
+    placement = plan_placement(ResourcesConfig(**asked), num_trials=100)
     assert (placement.cpus, placement.gpus, placement.concurrent, placement.threads) == expected
 
 
 def test_what_can_never_be_placed_is_refused(machine) -> None:
     machine(2, 0)
     with pytest.raises(InputError, match=r"resources\.gpus: a trial asks for 1 GPUs, and this machine has 0"):
-        plan_placement(ResourcesConfig(gpus=1.0))
+        plan_placement(ResourcesConfig(gpus=1.0), num_trials=1)
     with pytest.raises(InputError, match=r"resources\.cpus: a trial asks for 3 cores, and this machine has 2"):
-        plan_placement(ResourcesConfig(cpus=3.0))
+        plan_placement(ResourcesConfig(cpus=3.0), num_trials=1)
+
+
+@pytest.mark.parametrize(("num_trials", "expected"), [(1, (16.0, 1)), (5, (3.0, 5)), (8, (2.0, 8)), (100, (1.0, 16))])
+def test_few_trials_take_more_cores_each(machine, num_trials: int, expected: tuple) -> None:
+    machine(16, 0)
+    placement = plan_placement(ResourcesConfig(), num_trials=num_trials)
+    assert (placement.cpus, placement.concurrent) == expected

@@ -9,8 +9,8 @@ from essnet.sweep.scheduler import ProtectingASHA, build_scheduler
 from tests.sweep.sweeps import tiny_sweep
 
 
-def trial(name: str, arm: str) -> SimpleNamespace:
-    return SimpleNamespace(trial_id=name, config={"arm": arm})
+def trial(name: str, arm: str, max_steps: int = 6) -> SimpleNamespace:
+    return SimpleNamespace(trial_id=name, config={"arm": arm, "trial": {"trainer": {"max_steps": max_steps}}})
 
 
 def feed(scheduler: ProtectingASHA, who: SimpleNamespace, step: int, miou: float) -> str:
@@ -48,10 +48,29 @@ def test_the_baseline_counts_in_nobodys_comparison(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_reaches_its_last_step_is_not_stopped(tmp_path: Path) -> None:
-    scheduler = build_scheduler(tiny_sweep(tmp_path, scheduler={"name": "asha"}))
-    best = trial("best", "knn")
-    scheduler.on_trial_add(None, best)
-    assert [feed(scheduler, best, step, 0.9) for step in (2, 4, 6)] == [TrialScheduler.CONTINUE] * 3
+    """The last rung may lie on the last step: stopping there would only lose the trial's end."""
+    sweep = tiny_sweep(tmp_path, scheduler={"name": "asha", "reduction_factor": 3})
+    scheduler = build_scheduler(sweep)
+    rivals, fading = [trial(str(i), "knn") for i in range(5)], trial("fading", "knn")
+    for each in (*rivals, fading):
+        scheduler.on_trial_add(None, each)
+    for each in rivals:
+        feed(scheduler, each, 2, 0.5)
+        feed(scheduler, each, 6, 0.9)
+    assert feed(scheduler, fading, 2, 0.6) == TrialScheduler.CONTINUE
+    assert feed(scheduler, fading, 6, 0.1) == TrialScheduler.CONTINUE
+
+
+def test_arms_of_different_length(tmp_path: Path) -> None:
+    arms = {
+        "full": {"objective.name": "full_softmax"},
+        "long": {"trainer.max_steps": {"choice": [6, 60]}},
+    }
+    scheduler = build_scheduler(tiny_sweep(tmp_path, arms=arms, scheduler={"name": "asha"}))
+    only = trial("only", "long", max_steps=60)
+    scheduler.on_trial_add(None, only)
+    steps = range(2, 61, 2)
+    assert [feed(scheduler, only, step, 0.5) for step in steps] == [TrialScheduler.CONTINUE] * len(steps)
 
 
 def test_grace_steps(tmp_path: Path) -> None:

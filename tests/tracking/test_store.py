@@ -151,3 +151,38 @@ def test_a_deleted_experiment(database: Place, experiment: str) -> None:
     store.client.delete_experiment(store.experiment_id)
     with pytest.raises(InputError, match=rf"^tracking\.experiment: '{experiment}' was deleted .* restore"):
         database.store(experiment)
+
+
+def test_a_run_that_is_not_resumed_is_a_new_one(store: RunStore) -> None:
+    """A folder that was removed and made again is another run."""
+    old = start(store)
+    new = store.start("a run", identity=IDENTITY, tags={}, params={"seed": 1}, resume=False)
+    assert new != old
+    assert store.client.get_run(new).data.params == {"seed": "1"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a%20b", "100%", "what?", "a b", "h#h"])
+def test_output_folders_of_any_name(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    store = RunStore(default_uri(folder), "essnet", artifact_root=folder / "mlartifacts")
+    run_id = start(store)
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"x")
+    store.log_artifact(run_id, picture, "predictions")
+    assert (folder / "mlflow.db").stat().st_size > 0
+    assert [path.name for path in folder.rglob("picture.png")] == ["picture.png"]
+    assert {path.name for path in tmp_path.iterdir()} == {name, "picture.png"}
+
+
+@pytest.mark.parametrize("experiment", ["../../up", "..", "a/b", "/etc", "50% off"])
+def test_artifacts_of_an_experiment_of_any_name_stay_in_their_folder(database: Place, experiment: str) -> None:
+    store = database.store(experiment)
+    run_id = start(store)
+    picture = database.folder / "picture.png"
+    picture.write_bytes(b"x")
+    store.log_artifact(run_id, picture, "predictions")
+    root = database.folder / "mlartifacts"
+    (kept,) = [path for path in root.rglob("picture.png") if run_id in path.parts]
+    assert kept.resolve().is_relative_to(root.resolve())
+    assert [file.path for file in store.client.list_artifacts(run_id, "predictions")] == ["predictions/picture.png"]

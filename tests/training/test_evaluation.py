@@ -102,9 +102,9 @@ def test_evaluation_leaves_the_model_as_it_was(training: bool) -> None:
 def test_a_split_without_a_valid_pixel_is_zero() -> None:
     images = torch.zeros((2, 3, 32, 32), dtype=torch.uint8)
     targets = torch.full((2, 32, 32), IGNORE_INDEX)
-    found = evaluate(model_of("full_softmax"), [(images, targets)], num_classes=NUM_CLASSES, device=CPU, prefix="test")
+    found = evaluate(model_of("full_softmax"), [(images, targets)], num_classes=NUM_CLASSES, device=CPU)
     names = ("loss", "miou", "mean_accuracy", "pixel_accuracy", "fw_iou")
-    assert found == {f"test/{name}": 0.0 for name in names}
+    assert found == {f"val/{name}": 0.0 for name in names}
 
 
 def test_images_of_different_sizes(tmp_path: Path) -> None:
