@@ -30,10 +30,18 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 
 def default_uri(output: Path) -> str:
-    """Return the address of the store that lies in the output folder."""
+    """Return the address of the store that lies in the output folder.
+
+    Raises
+    ------
+    InputError
+        If the folder's name has characters that an sqlite address cannot hold: MLflow and its database driver
+        disagree whether they are escaped.
+    """
     path = str(output.absolute() / "mlflow.db")
-    # In an address these two have a meaning of their own.
-    return f"sqlite:///{path.replace('%', '%25').replace('?', '%3F')}"
+    if unquote(path) != path or "?" in path:
+        raise InputError(f"--output: {output.absolute()} holds a '?' or a '%' with two digits; choose another folder")
+    return f"sqlite:///{path}"
 
 
 class RunStore:

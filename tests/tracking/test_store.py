@@ -153,6 +153,12 @@ def test_a_deleted_experiment(database: Place, experiment: str) -> None:
         database.store(experiment)
 
 
+@pytest.mark.parametrize("name", ["a%20b", "what?"])
+def test_output_folders_that_an_address_cannot_hold(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"--output: .* choose another folder"):
+        default_uri(tmp_path / name)
+
+
 def test_a_run_that_is_not_resumed_is_a_new_one(store: RunStore) -> None:
     """A folder that was removed and made again is another run."""
     old = start(store)
@@ -162,7 +168,7 @@ def test_a_run_that_is_not_resumed_is_a_new_one(store: RunStore) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["a%20b", "100%", "what?", "a b", "h#h"])
+@pytest.mark.parametrize("name", ["100%", "a b", "h#h"])
 def test_output_folders_of_any_name(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     store = RunStore(default_uri(folder), "essnet", artifact_root=folder / "mlartifacts")
