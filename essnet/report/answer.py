@@ -20,8 +20,9 @@ def answer(comparison: Comparison) -> str:
         return f"Only the baseline has a result: {_value(baseline, metric)}. {progress}"
     assert baseline is not None
     assert best is not None
+    lead = "Use" if done + failed == comparison.num_trials else "Best so far is"
     sentences = [
-        f"Use {describe(best)}: {_value(best, metric)} against {baseline.metrics[metric]:.3f} for {describe(baseline)} "
+        f"{lead} {describe(best)}: {_value(best, metric)} against {baseline.metrics[metric]:.3f} for {describe(baseline)} "
         f"({comparison.difference(best):+.3f}){_price(comparison, best)}."
     ]
     if best.steps != baseline.steps:

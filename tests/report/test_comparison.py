@@ -96,6 +96,7 @@ def test_an_unfinished_or_failed_sweep_says_so(tmp_path: Path) -> None:
     add_trial(folder, 1, "knn", {10: metrics(0.7)}, objective={"name": "knn_softmax"})
     add_trial(folder, 2, "wild", {}, state=FAILED, error="step 3: the loss is nan")
     text = answer(load_comparison(folder))
+    assert text.startswith("Best so far is knn_softmax with d = 12, k = 7")
     assert "unequal steps (10 and 20)" in text
     assert "2 of 4 trials are done, 1 failed." in text
     assert "failed" in rendered(folder, 120)
