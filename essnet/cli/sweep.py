@@ -17,6 +17,7 @@ from essnet.cli.terminal import (
     check_writable,
     people_console,
     print_json,
+    scan_progress,
 )
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def sweep(
         check_resumable(asked, folder)
     elif resume:
         console.print(f"nothing to resume in {folder.path}: a new sweep", markup=False)
-    check_arms(asked, cache_dir=output / "cache")
+    check_arms(asked, cache_dir=output / "cache", scan_progress=scan_progress(console))
     tracking = asked.trial_config({**asked.arms[0].fixed, **asked.arms[0].first_point()}).tracking
     store = RunStore(tracking.uri or default_uri(output), tracking.experiment, artifact_root=output / "mlartifacts")
     with folder.locked():

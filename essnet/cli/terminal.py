@@ -6,6 +6,8 @@ import json
 import math
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +24,7 @@ Overrides = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as trainer.max_steps=50.", show_default=False),
 ]
 DEFAULT_OUTPUT = Path("runs")
+_SCAN_SECONDS = 3.0
 
 
 def check_writable(folder: Path) -> None:
@@ -46,6 +49,19 @@ def people_console(as_json: bool) -> Console:
     if not console.is_terminal:
         console.soft_wrap = True  # a log or a pipe has no width; lines are not broken there
     return console
+
+
+def scan_progress(console: Console) -> Callable[[int, int], None]:
+    """Return a callback that says every few seconds how far the scan of a data set is; a short one stays silent."""
+    told = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > _SCAN_SECONDS:
+            told = time.monotonic()
+            console.print(f"checking the data set: {done} of {total} masks", markup=False)
+
+    return tell
 
 
 def print_json(result: Any) -> None:

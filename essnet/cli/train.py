@@ -17,6 +17,7 @@ from essnet.cli.terminal import (
     check_writable,
     people_console,
     print_json,
+    scan_progress,
 )
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def train(
             cache_dir=output / "cache",
             report=evaluated,
             progress=lambda step, metrics: progress.update(task, completed=step, loss=metrics["train/loss"]),
+            scan_progress=scan_progress(console),
             should_stop=lambda: interruption.requested,
             max_eval_batches=1 if fast_dev_run else None,
             resume=resume,

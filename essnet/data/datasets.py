@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from essnet.config import DataConfig, FolderData, InputError, TexturesData
@@ -12,13 +13,21 @@ from essnet.data.textures import TexturesDataset
 from essnet.data.transforms import build_train_transform, unchanged
 
 
-def build_dataset(config: DataConfig, split: str, *, cache_dir: Path | None = None) -> SegmentationDataset:
+def build_dataset(
+    config: DataConfig,
+    split: str,
+    *,
+    cache_dir: Path | None = None,
+    scan_progress: Callable[[int, int], None] | None = None,
+) -> SegmentationDataset:
     """Build one split of a data set.
 
     Parameters
     ----------
     cache_dir
         Where the scan of a folder is kept, so that it is paid once.
+    scan_progress
+        Called with (files looked through, files in all) while a folder is scanned.
 
     Raises
     ------
@@ -27,7 +36,7 @@ def build_dataset(config: DataConfig, split: str, *, cache_dir: Path | None = No
     """
     if isinstance(config, TexturesData):
         return _textures(config, split)
-    return _folder(config, split, cache_dir)
+    return _folder(config, split, cache_dir, scan_progress)
 
 
 def build_transform(config: DataConfig) -> Transform:
@@ -53,7 +62,9 @@ def _textures(config: TexturesData, split: str) -> TexturesDataset:
     )
 
 
-def _folder(config: FolderData, split: str, cache_dir: Path | None) -> FolderDataset:
+def _folder(
+    config: FolderData, split: str, cache_dir: Path | None, scan_progress: Callable[[int, int], None] | None
+) -> FolderDataset:
     root = Path(config.root)
     if config.num_classes is not None and (root / "classes.txt").is_file():
         found = read_class_table(root / "classes.txt").num_classes
@@ -65,4 +76,5 @@ def _folder(config: FolderData, split: str, cache_dir: Path | None) -> FolderDat
         ignore_value=config.ignore_value,
         reduce_zero_label=config.reduce_zero_label,
         cache_dir=cache_dir,
+        progress=scan_progress,
     )

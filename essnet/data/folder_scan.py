@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from essnet.atomic_files import write_json
 from essnet.data.folder_layout import Pair
 from essnet.data.image_files import check_image_size, read_mask_ids
 from essnet.data.mask_labels import MaskLabels
@@ -60,7 +60,12 @@ def scan_folder(
         return kept
     scan = _scan(pairs, labels, progress)
     with suppress(OSError):
-        _write_cache(cache, fingerprint, scan)
+        content = {
+            "fingerprint": fingerprint,
+            "class_pixels": scan.class_pixels.tolist(),
+            "ignored_pixels": scan.ignored_pixels,
+        }
+        write_json(cache, content)
     return scan
 
 
@@ -121,21 +126,3 @@ def _read_cache(cache: Path, fingerprint: str, num_classes: int) -> FolderScan |
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return None
     return FolderScan(class_pixels, ignored_pixels) if class_pixels.shape == (num_classes,) else None
-
-
-def _write_cache(cache: Path, fingerprint: str, scan: FolderScan) -> None:
-    """Write under another name and rename, so that a reader never sees half a file."""
-    content = {
-        "fingerprint": fingerprint,
-        "class_pixels": scan.class_pixels.tolist(),
-        "ignored_pixels": scan.ignored_pixels,
-    }
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=cache.parent, prefix=cache.stem, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file)
-        os.replace(temporary, cache)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -22,8 +22,8 @@ def answer(comparison: Comparison) -> str:
     assert best is not None
     lead = "Use" if done + failed == comparison.num_trials else "Best so far is"
     sentences = [
-        f"{lead} {describe(best)}: {_value(best, metric)} against {baseline.metrics[metric]:.3f} for {describe(baseline)} "
-        f"({comparison.difference(best):+.3f}){_price(comparison, best)}."
+        f"{lead} {describe(best)}: {_value(best, metric)} against {baseline.metrics[metric]:.3f} for "
+        f"{describe(baseline)} ({comparison.difference(best):+.3f}){_price(comparison, best)}."
     ]
     if best.steps != baseline.steps:
         sentences.append(f"They trained for unequal steps ({best.steps} and {baseline.steps}).")

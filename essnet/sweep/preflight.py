@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from essnet.config import Sweep
 from essnet.training import build_trial, resolve_device
 
 
-def check_arms(sweep: Sweep, *, cache_dir: Path) -> None:
+def check_arms(sweep: Sweep, *, cache_dir: Path, scan_progress: Callable[[int, int], None] | None = None) -> None:
     """Build data sets and model of each arm once, on the CPU, with every end of its search spaces.
 
     Raises
@@ -28,4 +29,5 @@ def check_arms(sweep: Sweep, *, cache_dir: Path) -> None:
             resolve_device(config.trainer.device)
             # A driver that opened a GPU would keep memory there from the trials.
             trainer = config.trainer.model_copy(update={"device": "cpu"})
-            build_trial(config.model_copy(update={"trainer": trainer}), cache_dir=cache_dir)
+            trial = config.model_copy(update={"trainer": trainer})
+            build_trial(trial, cache_dir=cache_dir, scan_progress=scan_progress)

@@ -49,6 +49,8 @@ class Trainer:
         Called after each optimizer step, with the last loss that was logged.
     should_stop
         Asked after each step; True ends the run with a checkpoint.
+    scan_progress
+        Called with (files looked through, files in all) while a folder of images is scanned.
     max_eval_batches
         Evaluate on the first batches only.
 
@@ -67,6 +69,7 @@ class Trainer:
         report: Report | None = None,
         progress: Report | None = None,
         should_stop: Callable[[], bool] | None = None,
+        scan_progress: Callable[[int, int], None] | None = None,
         max_eval_batches: int | None = None,
         resume: bool = False,
     ) -> None:
@@ -78,7 +81,9 @@ class Trainer:
             check_same_trial(open_checkpoint(resume_from).config, config)
         if config.trainer.num_threads is not None:
             torch.set_num_threads(config.trainer.num_threads)
-        self.trial: Trial = build_trial(config, cache_dir=cache_dir, pretrained=resume_from is None)
+        self.trial: Trial = build_trial(
+            config, cache_dir=cache_dir, pretrained=resume_from is None, scan_progress=scan_progress
+        )
         self.optimizer = build_optimizer(self.trial.model.parameter_groups(), config.optimizer)
         self.schedule = build_schedule(self.optimizer, config.schedule, max_steps=config.trainer.max_steps)
         self._tracker: Tracker = NullTracker()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,13 @@ class Trial:
     transform: Transform
 
 
-def build_trial(config: TrialConfig, *, cache_dir: Path | None, pretrained: bool = True) -> Trial:
+def build_trial(
+    config: TrialConfig,
+    *,
+    cache_dir: Path | None,
+    pretrained: bool = True,
+    scan_progress: Callable[[int, int], None] | None = None,
+) -> Trial:
     """Build device, data sets and model of a trial.
 
     Parameters
@@ -36,6 +43,8 @@ def build_trial(config: TrialConfig, *, cache_dir: Path | None, pretrained: bool
         Where scans of data sets are kept.
     pretrained
         Whether the encoder's pretrained weights are read; not needed where a checkpoint's follow.
+    scan_progress
+        Called with (files looked through, files in all) while a folder is scanned.
 
     Raises
     ------
@@ -43,8 +52,10 @@ def build_trial(config: TrialConfig, *, cache_dir: Path | None, pretrained: bool
         If the device is not there, the data set has a fault, or there is no such model.
     """
     device = resolve_device(config.trainer.device)
-    train_data = build_dataset(config.data, "train", cache_dir=cache_dir)
-    eval_data = build_dataset(config.data, config.evaluation.split, cache_dir=cache_dir)
+    train_data, eval_data = (
+        build_dataset(config.data, split, cache_dir=cache_dir, scan_progress=scan_progress)
+        for split in ("train", config.evaluation.split)
+    )
     torch.manual_seed(config.seed)  # the initial weights
     model = build_model(
         model=config.model,
