@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = _fail(2, f"{error.filename}: {error.strerror}", debug)
         else:
             code = _fail(1, f"{type(error).__name__}: {error}", debug)
-    except Exception as error:
+    except Exception as error:  # one line for people; --debug shows the traceback
         code = _fail(1, f"{type(error).__name__}: {_message(error)}", debug)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -174,6 +174,7 @@ def _read_arm(name: str, content: Mapping[str, Any], path: Path) -> Arm:
             kind = space_type(value)
             if kind is not None:
                 where = f"{path}: arms.{name}.{dotted}"
+                # mypy cannot infer a lambda with a default.
                 spaces[dotted] = validate(kind, value, where=lambda _, where=where: where)  # type: ignore[misc]
             elif isinstance(value, Mapping) and value:
                 read(value, f"{dotted}.")

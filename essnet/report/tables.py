@@ -81,6 +81,7 @@ def _searched_columns(comparison: Comparison) -> list[Column]:
         value = trial.other_point.get(name, "-")
         return f"{value:.4g}" if isinstance(value, float) else str(value)
 
+    # mypy cannot infer a lambda with a default.
     return [(name, lambda trial, name=name: cell(trial, name)) for name in names]  # type: ignore[misc]
 
 

@@ -36,7 +36,7 @@ def run_trial(task: Mapping[str, Any]) -> None:
             _train(task, directory)
         except (InputError, NonFiniteLossError) as error:
             write_json(directory / "error.json", {"message": str(error), "traceback": traceback.format_exc()})
-        except Exception as error:
+        except Exception as error:  # kept for the report, whatever it is, and raised again
             message = f"{type(error).__name__}: {error}"
             write_json(directory / "error.json", {"message": message, "traceback": traceback.format_exc()})
             raise
