@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from essnet.losses.candidate_softmax import Candidates, candidate_softmax_loss
+from essnet.losses.candidate_softmax import candidate_softmax_loss
+from essnet.losses.candidates import Candidates
 from essnet.losses.rows import Rows, valid_rows
 
 
@@ -24,9 +25,9 @@ def embedding_softmax_loss(
     as they meet in the logit: normalising and upsampling are the caller's.
 
     Shapes: pixel_embeddings (B, D, H, W), class_embeddings (C, D), targets (B, H, W) int64; result scalar,
-    float64 for float64 input and float32 otherwise. Memory is O(pixels x D) plus `chunk_bytes`. Can be
-    differentiated once. Raises ValueError for shapes that do not fit, targets out of range and a logit_scale
-    that is not > 0, InputError for an unknown similarity.
+    float64 for float64 input and float32 otherwise. Memory is O((pixels + C) x D) and a chunk, of `chunk_bytes`
+    in the plain engine. Can be differentiated once. Raises ValueError for shapes that do not fit, targets out of
+    range and a logit_scale that is not > 0, InputError for an unknown similarity.
     Source: Jain et al., ICCV 2021, arXiv 2012.07489; the loss before its truncation to neighbours.
     """
     with torch.autocast(pixel_embeddings.device.type, enabled=False):
@@ -45,5 +46,5 @@ def exact_softmax_loss(rows: Rows, *, similarity: str, chunk_bytes: int | None) 
     if rows.nothing_to_tell_apart:
         return rows.zero()
     every_class = torch.arange(rows.num_classes, device=rows.targets.device)
-    candidates = Candidates(own=rows.targets[:, None], shared=every_class)
+    candidates = Candidates(num_neighbours=0, shared=every_class)
     return candidate_softmax_loss(rows, candidates, similarity=similarity, chunk_bytes=chunk_bytes)

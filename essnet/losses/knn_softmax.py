@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from essnet.losses.candidate_softmax import Candidates, candidate_softmax_loss
+from essnet.losses.candidate_softmax import candidate_softmax_loss
+from essnet.losses.candidates import Candidates
 from essnet.losses.embedding_softmax import exact_softmax_loss
-from essnet.losses.other_classes import nearest_other_classes
 from essnet.losses.rows import valid_rows
-from essnet.neighbours import build_index
 
 
 def knn_softmax_loss(
@@ -21,14 +20,16 @@ def knn_softmax_loss(
     similarity: str = "l2",
     logit_scale: float | Tensor = 20.0,
     backend: str = "auto",
+    search: str = "exact",
     chunk_bytes: int | None = None,
 ) -> Tensor:
     """Return mean_p -log softmax(z_p) at the target, over the target and the `num_neighbours` nearest other
     classes.
 
     Arguments, shapes and errors are those of `embedding_softmax_loss`, which this equals from num_neighbours
-    >= C - 1 on; `backend` is that of `build_index`. Also raises ValueError for num_neighbours < 1. Source:
-    Jain et al., ICCV 2021, arXiv 2012.07489.
+    >= C - 1 on. `backend` and `search` are those of `build_index`; by default the fastest exact way is taken,
+    with an index or without. Also raises ValueError for num_neighbours < 1. Source: Jain et al., ICCV 2021,
+    arXiv 2012.07489.
     """
     if num_neighbours < 1:
         raise ValueError(f"num_neighbours={num_neighbours} must be at least 1: a target needs a rival")
@@ -42,13 +43,7 @@ def knn_softmax_loss(
         )
         if rows.nothing_to_tell_apart or num_neighbours >= rows.num_classes - 1:
             return exact_softmax_loss(rows, similarity=similarity, chunk_bytes=chunk_bytes)
-        neighbours = nearest_other_classes(
-            index=build_index(rows.classes, similarity=similarity, backend=backend),
-            queries=rows.pixels,
-            own=rows.targets,
-            k=num_neighbours,
+        candidates = Candidates(num_neighbours=num_neighbours, shared=rows.targets.new_empty(0))
+        return candidate_softmax_loss(
+            rows, candidates, similarity=similarity, backend=backend, search=search, chunk_bytes=chunk_bytes
         )
-        candidates = Candidates(
-            own=torch.cat([rows.targets[:, None], neighbours], dim=1), shared=rows.targets.new_empty(0)
-        )
-        return candidate_softmax_loss(rows, candidates, similarity=similarity, chunk_bytes=chunk_bytes)

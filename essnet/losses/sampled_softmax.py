@@ -7,11 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from essnet.losses.candidate_softmax import Candidates, candidate_softmax_loss
+from essnet.losses.candidate_softmax import candidate_softmax_loss
+from essnet.losses.candidates import Candidates
 from essnet.losses.embedding_softmax import exact_softmax_loss
-from essnet.losses.other_classes import nearest_other_classes
 from essnet.losses.rows import valid_rows
-from essnet.neighbours import build_index
 
 
 def draw_negatives(
@@ -37,6 +36,7 @@ def sampled_softmax_loss(
     similarity: str = "l2",
     logit_scale: float | Tensor = 20.0,
     backend: str = "auto",
+    search: str = "exact",
     chunk_bytes: int | None = None,
 ) -> Tensor:
     """Return mean_p -log softmax(z_p) at the target, over target, nearest other classes and random
@@ -68,18 +68,11 @@ def sampled_softmax_loss(
         reaches_all = num_negatives == rows.num_classes or num_neighbours >= rows.num_classes - 1
         if rows.nothing_to_tell_apart or reaches_all:
             return exact_softmax_loss(rows, similarity=similarity, chunk_bytes=chunk_bytes)
-        own = rows.targets[:, None]
-        if num_neighbours:
-            neighbours = nearest_other_classes(
-                index=build_index(rows.classes, similarity=similarity, backend=backend),
-                queries=rows.pixels,
-                own=rows.targets,
-                k=num_neighbours,
-            )
-            own = torch.cat([own, neighbours], dim=1)
         offset = -math.log(num_negatives / rows.num_classes) if num_negatives else 0.0
-        candidates = Candidates(own=own, shared=negatives, shared_logit_offset=offset)
-        return candidate_softmax_loss(rows, candidates, similarity=similarity, chunk_bytes=chunk_bytes)
+        candidates = Candidates(num_neighbours=num_neighbours, shared=negatives, shared_logit_offset=offset)
+        return candidate_softmax_loss(
+            rows, candidates, similarity=similarity, backend=backend, search=search, chunk_bytes=chunk_bytes
+        )
 
 
 def _check_negatives(negatives: Tensor, num_classes: int) -> int:

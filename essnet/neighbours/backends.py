@@ -39,7 +39,9 @@ def fastest_backend(class_embeddings: Tensor) -> str:
     return "faiss"
 
 
-def build_index(class_embeddings: Tensor, *, similarity: str, backend: str = "auto") -> NeighbourIndex:
+def build_index(
+    class_embeddings: Tensor, *, similarity: str, backend: str = "auto", search: str = "exact"
+) -> NeighbourIndex:
     """Make class embeddings (C, D) ready to be searched; gradients do not pass through.
 
     `backend` is `auto`, `faiss` or `torch`. Raises InputError for an unknown backend or similarity, and for

@@ -15,6 +15,17 @@ from tests.oracles import all_logits, rows_of
 
 FLOAT64_ERRORS = {"value_error": 1e-12, "gradient_error": 1e-11}
 
+
+@pytest.fixture(params=["fused", "dense", "search"], autouse=True)
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test runs on every way to compute the loss; float64 never takes the fused one."""
+    if request.param != "fused":
+        monkeypatch.setattr("essnet.losses.paths.fused_can_take", lambda rows: False)
+    if request.param == "search":
+        monkeypatch.setattr("essnet.losses.paths.DENSE_UP_TO_CLASSES", 0)
+    return str(request.param)
+
+
 each_loss = pytest.mark.parametrize("name", LOSSES)
 each_similarity = pytest.mark.parametrize("similarity", SIMILARITIES)
 

@@ -34,7 +34,7 @@ def test_a_rival_is_needed(num_neighbours: int) -> None:
         run(knn_softmax_loss, make_batch(), num_neighbours=num_neighbours)
 
 
-def test_the_index_is_built_and_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_index_is_built_once_and_searched_chunk_by_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
     def counting_build(*args: object, **kwargs: object) -> object:
@@ -44,6 +44,7 @@ def test_the_index_is_built_and_searched_once(monkeypatch: pytest.MonkeyPatch) -
         index.search = lambda *a: (calls.append("search"), search(*a))[1]  # type: ignore[method-assign, func-returns-value]
         return index
 
-    monkeypatch.setattr("essnet.losses.knn_softmax.build_index", counting_build)
-    run(knn_softmax_loss, make_batch(), num_neighbours=3, chunk_bytes=1)
-    assert calls == ["build", "search"]
+    monkeypatch.setattr("essnet.losses.candidate_softmax.build_index", counting_build)
+    batch = make_batch(size=(1, 2, 3), ignored=0.0)
+    run(knn_softmax_loss, batch, num_neighbours=3, backend="torch", chunk_bytes=1)
+    assert calls == ["build"] + 6 * ["search"]

@@ -26,7 +26,8 @@ class SharedClasses(Protocol):
     def peaks(self, pixels: Tensor, hidden: tuple[Tensor, Tensor]) -> Tensor:
         """Compute the logits of the pixels (n, D) and return the largest of each (n,).
 
-        `hidden` are the rows and columns of the terms that do not count.
+        `hidden` are the rows and columns of the terms that do not count. Where only the nearest are kept, all
+        others do not count either.
         """
 
     def sums(self, offsets: Tensor) -> Tensor:
@@ -42,11 +43,15 @@ class SharedClasses(Protocol):
 class SharedProducts:
     """logit = T e.w."""
 
-    def __init__(self, classes: Tensor, scale: float, max_rows: int) -> None:
-        """Keep the R class embeddings (R, D), T and a buffer for chunks of `max_rows` pixels."""
+    def __init__(self, classes: Tensor, scale: float, *, max_rows: int, num_kept: int | None) -> None:
+        """Keep the R class embeddings (R, D), T and a buffer for chunks of `max_rows` pixels.
+
+        Of a pixel's classes only the `num_kept` nearest count, or all.
+        """
         self._classes = classes * scale
         self._transposed = self._classes.t().contiguous()
         self._scale = scale
+        self._num_kept = num_kept
         self._buffer = classes.new_empty((max_rows, len(classes)))
         self._sum = torch.zeros_like(self._transposed)
 
@@ -55,6 +60,9 @@ class SharedProducts:
         self._pixels = pixels
         self._terms = torch.mm(pixels, self._transposed, out=self._buffer[: len(pixels)])
         self._terms[hidden] = -FAR
+        if self._num_kept is not None:
+            logits, places = self._terms.topk(self._num_kept, dim=1)
+            self._terms.fill_(-FAR).scatter_(1, places, logits)
         return self._terms.amax(dim=1)
 
     def sums(self, offsets: Tensor) -> Tensor:
@@ -74,10 +82,14 @@ class SharedProducts:
 class SharedDistances:
     """logit = -T ||e - w||: squared distances from a matrix product, the close ones from the difference."""
 
-    def __init__(self, classes: Tensor, scale: float, max_rows: int) -> None:
-        """Keep the R class embeddings (R, D), T and two buffers for chunks of `max_rows` pixels."""
+    def __init__(self, classes: Tensor, scale: float, *, max_rows: int, num_kept: int | None) -> None:
+        """Keep the R class embeddings (R, D), T and two buffers for chunks of `max_rows` pixels.
+
+        Of a pixel's classes only the `num_kept` nearest count, or all.
+        """
         self._classes = classes
         self._scale = scale
+        self._num_kept = num_kept
         self._norms = classes.square().sum(dim=1)
         ones = torch.ones_like(self._norms)
         # [e, |e|^2, 1] times this is |e|^2 + |w|^2 - 2 e.w
@@ -100,6 +112,9 @@ class SharedDistances:
         self._close = self._mend_close(squares, norms, suspects)
         if len(self._close[0]):
             nearest[suspects] = squares[suspects].amin(dim=1)
+        if self._num_kept is not None:
+            kept, places = squares.topk(self._num_kept, dim=1, largest=False)
+            squares.fill_(FAR**2).scatter_(1, places, kept)
         self._distances = squares.sqrt_()
         return nearest.sqrt_().mul_(-self._scale)
 

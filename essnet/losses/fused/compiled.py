@@ -1,0 +1,89 @@
+"""What the compiled kernels share: how they are compiled, and the few operations that numba lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+# What lets a loop become vectors: sums in any order, fused products and sums, reciprocals by approximation and
+# a Newton step. NaN and infinity keep their meaning.
+_ARITHMETIC = {"reassoc", "nsz", "arcp", "contract", "afn"}
+
+# A value no similarity reaches: "this class does not count here".
+FAR = np.float32(1e30)
+
+# Below every distance that counts; instead of a division by zero, where the difference is zero too.
+SMALLEST_DISTANCE = np.float32(1e-18)
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile for this processor at the first call, without Python's lock, and keep the machine code on disk."""
+    options: dict[str, Any] = {"nogil": True, "fastmath": _ARITHMETIC, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # nowhere to write: compile in every process
+        return njit(**options)(function)
+
+
+def _float_pair(llvm_name: str) -> Any:
+    """Return a minimum or maximum that LLVM turns into vectors; numba's own asks for NaN first."""
+
+    @intrinsic
+    def operation(_: Any, left: Any, right: Any) -> Any:
+        def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+            single = ir.FloatType()
+            function_type = ir.FunctionType(single, [single, single])
+            function = builder.module.declare_intrinsic(llvm_name, [single], function_type)
+            return builder.call(function, arguments, fastmath=["nnan", "nsz"])
+
+        return types.float32(types.float32, types.float32), generate
+
+    return operation
+
+
+smaller = _float_pair("llvm.minnum")
+larger = _float_pair("llvm.maxnum")
+
+
+def _exponent_writer() -> Any:
+    """Return 2 to a whole number from -126 to 127, by writing it where a float32 keeps its exponent."""
+
+    @intrinsic
+    def operation(_: Any, exponent: Any) -> Any:
+        def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+            word = ir.IntType(32)
+            biased = builder.add(builder.fptosi(arguments[0], word), ir.Constant(word, 127))
+            return builder.bitcast(builder.shl(biased, ir.Constant(word, 23)), ir.FloatType())
+
+        return types.float32(types.float32), generate
+
+    return operation
+
+
+_power_of_two = _exponent_writer()
+
+
+@compiled
+def exponential(x: Any) -> Any:
+    """Return e^x for float32 x <= 88, within 2 units in the last place; below -87, e^-87.
+
+    x = n ln 2 + r with |r| <= ln 2 / 2, and e^r by the polynomial of degree 7 of Moshier's Cephes library
+    (expf.c). Written out because a library call keeps a loop from becoming vectors.
+    """
+    x = larger(x, np.float32(-87.0))
+    n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
+    r = x - n * np.float32(0.693359375)
+    r = r - n * np.float32(-2.12194440e-4)
+    p = np.float32(1.9875691500e-4)
+    p = p * r + np.float32(1.3981999507e-3)
+    p = p * r + np.float32(8.3334519073e-3)
+    p = p * r + np.float32(4.1665795894e-2)
+    p = p * r + np.float32(1.6666665459e-1)
+    p = p * r + np.float32(5.0000001201e-1)
+    p = p * r * r + r + np.float32(1.0)
+    return p * _power_of_two(n)
