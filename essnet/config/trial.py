@@ -141,6 +141,8 @@ class ObjectiveConfig(Block):
     """Normalise embeddings once more after upsampling (the paper does not)."""
     margin: NonNegativeFloat = 0.2
     margin_weight: NonNegativeFloat = 1.0
+    search: Literal["exact", "approximate"] = "exact"
+    """How neighbours are sought; approximate from 50,000 classes on."""
     search_backend: Literal["auto", "faiss", "torch"] = "auto"
 
     @model_validator(mode="after")
@@ -151,6 +153,8 @@ class ObjectiveConfig(Block):
             raise ValueError("renormalise=true needs similarity=l2 or cosine; dot normalises nothing")
         if self.name == "knn_softmax" and self.num_neighbours < 1:
             raise ValueError(f"num_neighbours={self.num_neighbours} must be at least 1 for knn_softmax")
+        if self.search == "approximate" and self.search_backend == "torch":
+            raise ValueError("search=approximate needs search_backend=faiss or auto; torch searches exactly")
         if self.name == "sampled_softmax" and self.num_neighbours + self.num_random < 1:
             raise ValueError("num_neighbours=0 and num_random=0 leave sampled_softmax nothing to tell the target from")
         return self

@@ -59,5 +59,6 @@ def _output_layer(objective: ObjectiveConfig, num_classes: int) -> Callable[[int
         num_random=objective.num_random,
         margin=objective.margin,
         margin_weight=objective.margin_weight,
+        search=objective.search,
         search_backend=objective.search_backend,
     )

@@ -19,7 +19,7 @@ from essnet.losses import (
     margin_regulariser,
     sampled_softmax_loss,
 )
-from essnet.neighbours import SIMILARITIES, nearest_class
+from essnet.neighbours import SIMILARITIES, check_worth_it, nearest_class
 
 
 class FullSoftmaxOutput(nn.Module):
@@ -82,8 +82,8 @@ class EmbeddingOutput(nn.Module):
         Nearest classes, and random ones that the batch shares, in the denominator.
     margin, margin_weight
         Of the regulariser that keeps normalised class embeddings apart; `dot` has none.
-    search_backend
-        Backend of the search for neighbours.
+    search, search_backend
+        `exact` or `approximate`, and the backend of the search for neighbours.
 
     Shape
     -----
@@ -110,6 +110,7 @@ class EmbeddingOutput(nn.Module):
         num_random: int = 256,
         margin: float = 0.2,
         margin_weight: float = 1.0,
+        search: str = "exact",
         search_backend: str = "auto",
     ) -> None:
         super().__init__()
@@ -124,6 +125,8 @@ class EmbeddingOutput(nn.Module):
             }.items():
                 if chosen:
                     raise InputError(f"objective.{option}=true: has no meaning for objective.similarity=dot")
+        if search == "approximate":
+            check_worth_it(num_classes)
         if not 0 < logit_scale < math.inf:
             raise InputError(f"objective.logit_scale={logit_scale}: must be positive and finite")
         self.objective = objective
@@ -133,6 +136,7 @@ class EmbeddingOutput(nn.Module):
         self.num_random = num_random
         self.margin = margin
         self.margin_weight = margin_weight
+        self.search = search
         self.search_backend = search_backend
         self.convolution = nn.Conv2d(in_channels, embedding_dim, kernel_size=1)
         self.class_embeddings = nn.Parameter(torch.empty(num_classes, embedding_dim))
@@ -208,6 +212,7 @@ def _knn_softmax(layer: EmbeddingOutput, pixel_embeddings: Tensor, class_embeddi
         logit_scale=layer.logit_scale,
         num_neighbours=layer.num_neighbours,
         backend=layer.search_backend,
+        search=layer.search,
     )
 
 
@@ -242,6 +247,7 @@ def _sampled_softmax(
         num_neighbours=layer.num_neighbours,
         negatives=negatives.to(class_embeddings.device),
         backend=layer.search_backend,
+        search=layer.search,
     )
 
 

@@ -6,11 +6,14 @@ import torch
 from torch import Tensor
 
 from essnet.config.errors import InputError
+from essnet.neighbours.approximate_index import ApproximateIndex
 from essnet.neighbours.faiss_index import FaissIndex, import_faiss
 from essnet.neighbours.index import NeighbourIndex
 from essnet.neighbours.torch_index import TorchIndex
 
 BACKENDS: dict[str, type[FaissIndex] | type[TorchIndex]] = {"faiss": FaissIndex, "torch": TorchIndex}
+
+SEARCHES = ("exact", "approximate")
 
 # Milliseconds for 65,536 queries of dimension 12, l2, on an AMD EPYC with AVX-512, best of 9 (faiss 1.15,
 # torch 2.15):
@@ -44,11 +47,18 @@ def build_index(
 ) -> NeighbourIndex:
     """Make class embeddings (C, D) ready to be searched; gradients do not pass through.
 
-    `backend` is `auto`, `faiss` or `torch`. Raises InputError for an unknown backend or similarity, and for
-    `faiss` where it cannot be imported; ValueError for a wrong shape.
+    `backend` is `auto`, `faiss` or `torch`; `search` is `exact`, or `approximate`, which FAISS does. Raises
+    InputError for an unknown name, for FAISS where it cannot be imported, and for an approximate search by torch
+    or of too few classes; ValueError for a wrong shape.
     """
+    if search not in SEARCHES:
+        raise InputError(f"search={search!r} is unknown; choose one of {', '.join(SEARCHES)}")
+    if backend != "auto" and backend not in BACKENDS:
+        raise InputError(f"backend={backend!r} is unknown; choose one of auto, {', '.join(BACKENDS)}")
+    if search == "approximate":
+        if backend == "torch":
+            raise InputError("backend='torch' searches exactly; an approximate search needs backend 'faiss' or 'auto'")
+        return ApproximateIndex(class_embeddings, similarity=similarity)
     if backend == "auto":
         backend = fastest_backend(class_embeddings)
-    if backend not in BACKENDS:
-        raise InputError(f"backend={backend!r} is unknown; choose one of auto, {', '.join(BACKENDS)}")
     return BACKENDS[backend](class_embeddings, similarity=similarity)

@@ -1,4 +1,4 @@
-"""Exact search with FAISS on the CPU, in float32."""
+"""Exact search with FAISS, in float32: on the CPU, or where FAISS sees a GPU on the tensors that lie there."""
 
 from __future__ import annotations
 
@@ -24,14 +24,22 @@ def import_faiss() -> Any:
 
 
 class FaissIndex:
-    """Brute-force search by FAISS, without copies of float32 CPU tensors; others become such first."""
+    """Brute-force search by FAISS, without copies of float32 tensors that lie where it searches.
+
+    CUDA tensors are searched in place if FAISS was built for GPUs and sees one; else they travel to the CPU and
+    the ids back. Not yet run on a GPU: whether FAISS (built for CUDA 12) and torch (for CUDA 13) can share a
+    process there is not known, and `auto` searches with torch.
+    """
 
     def __init__(self, class_embeddings: Tensor, *, similarity: str) -> None:
         """Keep the class embeddings (C, D) as FAISS reads them."""
         check_class_embeddings(class_embeddings, similarity)
         self._faiss = import_faiss()
-        self._classes = _as_faiss_reads(class_embeddings)
-        self._metric = self._faiss.METRIC_L2 if similarity == "l2" else self._faiss.METRIC_INNER_PRODUCT
+        self._metric = faiss_metric(self._faiss, similarity)
+        on_gpu = class_embeddings.is_cuda and self._faiss.get_num_gpus() > 0
+        self._gpu = GpuSearch(self._faiss) if on_gpu else None
+        self._device = class_embeddings.device if on_gpu else torch.device("cpu")
+        self._classes = as_faiss_reads(class_embeddings, self._device)
 
     @torch.no_grad()
     def search(self, queries: Tensor, k: int) -> Tensor:
@@ -40,12 +48,49 @@ class FaissIndex:
         check_queries(queries, k, num_classes, embedding_dim)
         if len(queries) == 0:
             return torch.empty((0, k), dtype=torch.int64, device=queries.device)
-        self._faiss.omp_set_num_threads(torch.get_num_threads())
-        _, ids = self._faiss.knn(_as_faiss_reads(queries).numpy(), self._classes.numpy(), k, metric=self._metric)
-        # FAISS answers -1 for a query that is not a number: keep such ids usable, the loss itself will be
-        # NaN.
-        return torch.from_numpy(ids).clamp_(min=0).to(queries.device)
+        ready = as_faiss_reads(queries, self._device)
+        if self._gpu is not None:
+            ids = self._gpu.search(ready, self._classes, k, metric=self._metric)
+        else:
+            self._faiss.omp_set_num_threads(torch.get_num_threads())
+            ids = torch.from_numpy(self._faiss.knn(ready.numpy(), self._classes.numpy(), k, metric=self._metric)[1])
+        return usable_ids(ids).to(queries.device)
 
 
-def _as_faiss_reads(embeddings: Tensor) -> Tensor:
-    return embeddings.detach().to(device="cpu", dtype=torch.float32).contiguous()
+class GpuSearch:
+    """FAISS's brute-force search of CUDA tensors, on torch's stream."""
+
+    # FAISS takes 1.5 GB as scratch of its own accord.
+    SCRATCH_BYTES = 128 << 20
+
+    def __init__(self, faiss: Any) -> None:
+        import faiss.contrib.torch_utils as faiss_with_torch  # teaches faiss.knn_gpu to take tensors
+
+        self._faiss, self._using_stream = faiss, faiss_with_torch.using_stream
+        self._resources = faiss.StandardGpuResources()
+        self._resources.setTempMemory(self.SCRATCH_BYTES)
+
+    def search(self, queries: Tensor, classes: Tensor, k: int, *, metric: int) -> Tensor:
+        """Return ids (N, k) on the queries' device; both tensors float32, contiguous, on the same GPU."""
+        with self._using_stream(self._resources):
+            _, ids = self._faiss.knn_gpu(
+                self._resources, queries, classes, k, metric=metric, device=queries.device.index
+            )
+        found: Tensor = ids
+        return found
+
+
+def faiss_metric(faiss: Any, similarity: str) -> int:
+    """Return FAISS's name of the similarity."""
+    metric: int = faiss.METRIC_L2 if similarity == "l2" else faiss.METRIC_INNER_PRODUCT
+    return metric
+
+
+def as_faiss_reads(embeddings: Tensor, device: torch.device) -> Tensor:
+    """Return embeddings as contiguous float32 on `device`, without gradients; not copied if they are so."""
+    return embeddings.detach().to(device=device, dtype=torch.float32).contiguous()
+
+
+def usable_ids(ids: Tensor) -> Tensor:
+    """Replace FAISS's -1, its answer to a query that is not a number: the loss itself will be NaN then."""
+    return ids.clamp_(min=0)

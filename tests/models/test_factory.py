@@ -37,6 +37,7 @@ def test_every_field_of_the_objective_arrives(name: str) -> None:
         "renormalise": True,
         "margin": 0.3,
         "margin_weight": 2.0,
+        "search": "exact",
         "search_backend": "torch",
     }
     layer = build({"name": name, "logit_scale": 7.0, "learn_logit_scale": True, **fields}).output_layer
