@@ -85,17 +85,12 @@ class TexturesData(DataBlock):
     """Decides what each class looks like and every scene; not the trial's seed."""
 
 
-class FolderData(DataBlock):
-    """Anybody's own images: images/{train,val,test}/, masks/{train,val,test}/, classes.txt."""
+class PicturesData(DataBlock):
+    """What data sets in files have: where they lie, and how their images are augmented."""
 
-    name: Literal["folder"]
     root: str
     num_classes: Positive | None = None
-    """Only a check: the classes are those of classes.txt."""
-    ignore_value: NonNegative | None = 255
-    """Mask value of pixels that do not count; null where there is none."""
-    reduce_zero_label: bool = False
-    """Mask value 0 is ignored and every other id moves down by one."""
+    """Only a check: the data set knows its classes."""
     scale: Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)] = [0.5, 2.0]
     """Smallest and largest factor of the random scaling."""
     flip: Probability = 0.5
@@ -111,7 +106,61 @@ class FolderData(DataBlock):
         return scale
 
 
-DataConfig = Annotated[TexturesData | FolderData, Field(discriminator="name")]
+class FolderData(PicturesData):
+    """Anybody's own images: images/{train,val,test}/, masks/{train,val,test}/, classes.txt."""
+
+    name: Literal["folder"]
+    ignore_value: NonNegative | None = 255
+    """Mask value of pixels that do not count; null where there is none."""
+    reduce_zero_label: bool = False
+    """Mask value 0 is ignored and every other id moves down by one."""
+
+
+class VocData(PicturesData):
+    """Pascal VOC as it unpacks: VOCdevkit, the folder that it lies in, or VOC<year> itself; 21 classes."""
+
+    name: Literal["voc"]
+    year: Annotated[int, Field(ge=2007, le=2012)] = 2012
+    augmented: bool = False
+    """Train on trainaug, with SBD's labels from SegmentationClassAug/ or cls/."""
+
+    @model_validator(mode="after")
+    def _sbd_is_of_2011(self) -> Self:
+        if self.augmented and self.year < 2011:
+            raise ValueError(
+                f"augmented=true needs year=2011 or 2012, found {self.year}; SBD labels the images of 2011"
+            )
+        return self
+
+
+class Ade20kData(PicturesData):
+    """ADEChallengeData2016: images/ and annotations/, each with training/ and validation/; 150 classes."""
+
+    name: Literal["ade20k"]
+
+
+class CityscapesData(PicturesData):
+    """Cityscapes: leftImg8bit/ and gtFine/; 19 classes."""
+
+    name: Literal["cityscapes"]
+
+
+class CocoStuff10kData(PicturesData):
+    """COCO-Stuff 10k: images/, annotations/ (.mat) and imageLists/; 171 classes."""
+
+    name: Literal["coco_stuff10k"]
+
+
+class CocoStuffData(PicturesData):
+    """COCO 2017 with stuffthingmaps: images/ and stuffthingmaps/, each with train2017/ and val2017/; 171 classes."""
+
+    name: Literal["coco_stuff"]
+
+
+DataConfig = Annotated[
+    TexturesData | FolderData | VocData | Ade20kData | CityscapesData | CocoStuff10kData | CocoStuffData,
+    Field(discriminator="name"),
+]
 
 
 class ModelConfig(Block):

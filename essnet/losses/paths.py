@@ -20,7 +20,19 @@ Path = Literal["fused", "dense", "search"]
 # Larger numbers could overflow float32 in a square; they are left to the plain engine, and NaN as well.
 _LARGEST_FUSED = 1e8
 
-DENSE_UP_TO_CLASSES = 200
+# What one own class costs (found, gathered, its gradient scattered), in classes of a dense chunk. Milliseconds of
+# benchmarks/paths.py for 32,768 pixels of dimension 12, l2, one thread of an AMD EPYC with AVX-512:
+#
+#                     k = 7                    k = 31
+#   classes    dense search fused       dense search fused
+#        19       27     31    11
+#        50       47     48    12          75    154    32
+#       100       95     66    16         101    172    26
+#       150      134     77    17         136    200    27
+#       200      151     80    16         203    266    39
+#       300      315    102    24         247    264    32
+#     1,284    1,020    262    42         998    424    53
+DENSE_CLASSES_PER_OWN_CLASS = 5
 
 
 def choose_path(rows: Rows, candidates: Candidates, *, backend: str, search: str) -> Path:
@@ -30,9 +42,10 @@ def choose_path(rows: Rows, candidates: Candidates, *, backend: str, search: str
         return "search"
     if fused_can_take(rows):
         return "fused"
-    if searches and (len(candidates.shared) or rows.num_classes > DENSE_UP_TO_CLASSES):
-        return "search"
-    return "dense"
+    if not searches:
+        return "dense"
+    dense_pays = rows.num_classes <= DENSE_CLASSES_PER_OWN_CLASS * (1 + candidates.num_neighbours)
+    return "dense" if dense_pays and not len(candidates.shared) else "search"
 
 
 def fused_can_take(rows: Rows) -> bool:

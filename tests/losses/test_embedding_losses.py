@@ -22,7 +22,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     if request.param != "fused":
         monkeypatch.setattr("essnet.losses.paths.fused_can_take", lambda rows: False)
     if request.param == "search":
-        monkeypatch.setattr("essnet.losses.paths.DENSE_UP_TO_CLASSES", 0)
+        monkeypatch.setattr("essnet.losses.paths.DENSE_CLASSES_PER_OWN_CLASS", 0)
     return str(request.param)
 
 

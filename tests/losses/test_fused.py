@@ -1,0 +1,182 @@
+"""The compiled kernels against the plain engine in float64, which the oracle has checked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
+
+from essnet.losses.candidates import Candidates, LossSum
+from essnet.losses.fused import engine, fused_loss_sum
+from essnet.losses.plain import plain_loss_sum
+from essnet.losses.rows import Rows
+from essnet.neighbours import build_index
+
+
+def make_rows(*, num_rows: int, num_classes: int, dim: int, scale: float = 20.0, seed: int = 0) -> Rows:
+    generator = torch.Generator().manual_seed(seed)
+    return Rows(
+        pixels=0.9 * functional.normalize(torch.randn(num_rows, dim, generator=generator)),
+        classes=functional.normalize(torch.randn(num_classes, dim, generator=generator)),
+        targets=torch.randint(0, num_classes, (num_rows,), generator=generator),
+        logit_scale=torch.tensor(scale),
+    )
+
+
+def plain(rows: Rows, candidates: Candidates, *, by_distance: bool) -> LossSum:
+    wide = Rows(rows.pixels.double(), rows.classes.double(), rows.targets, rows.logit_scale.double())
+    index = None
+    if candidates.num_neighbours:
+        index = build_index(wide.classes, similarity="l2" if by_distance else "dot", backend="torch")
+    return plain_loss_sum(wide, candidates, by_distance=by_distance, index=index, chunk_bytes=None, with_gradients=True)
+
+
+def assert_equal_to_rounding(actual: LossSum, expected: LossSum) -> None:
+    torch.testing.assert_close(actual.total.double(), expected.total, rtol=1e-5, atol=1e-9)
+    for gradient, reference in (
+        (actual.grad_pixels, expected.grad_pixels),
+        (actual.grad_classes, expected.grad_classes),
+    ):
+        assert gradient is not None
+        assert reference is not None
+        assert (gradient - reference).abs().max() <= 1e-4 * reference.abs().max()
+
+
+def all_of(num_classes: int) -> Candidates:
+    return Candidates(num_neighbours=0, shared=torch.arange(num_classes))
+
+
+def nearest_of(k: int) -> Candidates:
+    return Candidates(num_neighbours=k, shared=torch.arange(0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    num_classes=st.sampled_from([3, 15, 16, 17, 100, 512, 513, 1030]),
+    dim=st.integers(2, 20),
+    num_rows=st.sampled_from([1, 31, 32, 33, 1100]),
+    k=st.integers(0, 40),
+    num_shared=st.integers(0, 1030),
+    by_distance=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_any_candidates(
+    num_classes: int, dim: int, num_rows: int, k: int, num_shared: int, by_distance: bool, seed: int
+) -> None:
+    rows = make_rows(num_rows=num_rows, num_classes=num_classes, dim=dim, seed=seed)
+    k = min(k, num_classes - 2)
+    shared = torch.randperm(num_classes, generator=torch.Generator().manual_seed(seed))[:num_shared]
+    if k == 0 and len(shared) < 2:
+        shared = torch.arange(num_classes)
+    candidates = Candidates(num_neighbours=k, shared=shared, shared_logit_offset=0.7)
+    actual = fused_loss_sum(rows, candidates, by_distance=by_distance, with_gradients=True)
+    assert_equal_to_rounding(actual, plain(rows, candidates, by_distance=by_distance))
+
+
+@pytest.mark.parametrize("by_distance", [True, False])
+@pytest.mark.parametrize("num_classes", [engine.MAX_HELD_RANKS, engine.MAX_HELD_RANKS + 1, 3 * engine.MAX_HELD_RANKS])
+@pytest.mark.parametrize("kind", ["exact", "neighbours", "both"])
+def test_more_classes_than_are_held_at_once(num_classes: int, by_distance: bool, kind: str) -> None:
+    rows = make_rows(num_rows=70, num_classes=num_classes, dim=6)
+    every = torch.arange(num_classes)
+    candidates = {
+        "exact": all_of(num_classes),
+        "neighbours": nearest_of(7),
+        "both": Candidates(num_neighbours=7, shared=every[1::2], shared_logit_offset=0.7),
+    }[kind]
+    actual = fused_loss_sum(rows, candidates, by_distance=by_distance, with_gradients=True)
+    assert_equal_to_rounding(actual, plain(rows, candidates, by_distance=by_distance))
+
+
+@pytest.mark.parametrize("by_distance", [True, False])
+@pytest.mark.parametrize("k", [63, 600])
+def test_many_dimensions_and_neighbours(by_distance: bool, k: int) -> None:
+    rows = make_rows(num_rows=100, num_classes=700, dim=64, scale=100.0)
+    actual = fused_loss_sum(rows, nearest_of(k), by_distance=by_distance, with_gradients=True)
+    assert_equal_to_rounding(actual, plain(rows, nearest_of(k), by_distance=by_distance))
+
+
+@pytest.mark.parametrize("logit_scale", [1.0, 100.0])
+@pytest.mark.parametrize("distance", [1e-1, 1e-4])
+@pytest.mark.parametrize("candidates", [all_of(100_000), nearest_of(7)], ids=["exact", "neighbours"])
+def test_100_000_classes_keep_their_digits_at_small_distances(
+    candidates: Candidates, distance: float, logit_scale: float
+) -> None:
+    rows = make_rows(num_rows=40, num_classes=100_000, dim=12, scale=logit_scale)
+    directions = functional.normalize(torch.randn(40, 12, generator=torch.Generator().manual_seed(1)))
+    near = rows.targets.clone()
+    near[::2] = near.flip(0)[::2]  # half of them near a rival
+    rows = Rows(rows.classes[near] + distance * directions, rows.classes, rows.targets, rows.logit_scale)
+    actual = fused_loss_sum(rows, candidates, by_distance=True, with_gradients=True)
+    assert_equal_to_rounding(actual, plain(rows, candidates, by_distance=True))
+
+
+def test_equal_classes_are_a_tie_that_ends() -> None:
+    rows = make_rows(num_rows=64, num_classes=1000, dim=4)
+    same = Rows(rows.pixels, rows.classes[:1].repeat(1000, 1), rows.targets, rows.logit_scale)
+    result = fused_loss_sum(same, nearest_of(7), by_distance=True, with_gradients=True)
+    torch.testing.assert_close(result.total, 64 * torch.tensor(8.0).log())
+    assert result.grad_classes is not None
+    assert result.grad_classes.isfinite().all()
+
+
+def test_threads_change_nothing_but_rounding_and_a_seed_repeats_itself() -> None:
+    rows = make_rows(num_rows=5000, num_classes=300, dim=12)
+    before = torch.get_num_threads()
+    results: dict[int, list[LossSum]] = {}
+    try:
+        for num_threads in (1, 2, 3):
+            torch.set_num_threads(num_threads)
+            results[num_threads] = [
+                fused_loss_sum(rows, nearest_of(7), by_distance=True, with_gradients=True) for _ in range(2)
+            ]
+    finally:
+        torch.set_num_threads(before)
+    for first, second in results.values():
+        assert torch.equal(first.total, second.total)
+        assert torch.equal(_present(first.grad_classes), _present(second.grad_classes))
+        torch.testing.assert_close(first.total, results[1][0].total)
+        torch.testing.assert_close(first.grad_classes, results[1][0].grad_classes, rtol=1e-4, atol=1e-5)
+        assert torch.equal(_present(first.grad_pixels), _present(results[1][0].grad_pixels))
+
+
+def test_without_gradients_the_loss_is_the_same() -> None:
+    rows = make_rows(num_rows=100, num_classes=50, dim=5)
+    alone = fused_loss_sum(rows, all_of(50), by_distance=True, with_gradients=False)
+    assert alone.grad_pixels is None
+    assert torch.equal(alone.total, fused_loss_sum(rows, all_of(50), by_distance=True, with_gradients=True).total)
+
+
+def test_where_machine_code_cannot_be_kept_it_is_compiled_anyway(tmp_path: object) -> None:
+    # a locator that finds no folder is what a read-only installation without a home looks like
+    program = (
+        "import numba.core.caching as caching\n"
+        "caching.CacheImpl._locator_classes = []\n"
+        "import numpy as np\n"
+        "from essnet.losses.fused.compiled import exponential\n"
+        "print(float(exponential(np.float32(-1.0))))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(0.36787944)
+
+
+def test_exponential() -> None:
+    from essnet.losses.fused.compiled import exponential
+
+    for x in torch.linspace(-87, 87, 4001).tolist() + [0.0, -1e-8, 1e-8]:
+        x32 = torch.tensor(x)
+        expected = x32.double().exp().item()
+        assert float(exponential(x32.numpy()[()])) == pytest.approx(expected, rel=3e-7)
+    assert float(exponential(torch.tensor(-1e30).numpy()[()])) < 2e-38
+
+
+def _present(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None
+    return tensor
