@@ -14,8 +14,10 @@ def make_logits(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_equals_minus_log_softmax_averaged_over_valid_pixels(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_equals_minus_log_softmax_averaged_over_valid_pixels(dtype: torch.dtype, layout: torch.memory_format) -> None:
     logits, targets = make_logits(dtype)
+    logits = logits.detach().contiguous(memory_format=layout).requires_grad_()
     value = full_softmax_loss(logits=logits, targets=targets)
     (gradient,) = torch.autograd.grad(value, logits)
     wide = logits.detach().double().requires_grad_()

@@ -21,6 +21,7 @@ from essnet.losses.fused.compiled import FAR, SMALLEST_DISTANCE, compiled, expon
 # cache.
 MAX_BLOCK_CLASSES = 512
 _VECTOR = 16
+_SMALLEST_SQUARE = SMALLEST_DISTANCE * SMALLEST_DISTANCE
 _UNROLLED = 4
 
 
@@ -96,32 +97,33 @@ def _negative_products(pixels: Any, block: Any, ranks: Any) -> None:
 
 
 @compiled
-def smallest(row: Any) -> Any:
-    """Return the smallest of a row of ranks."""
+def smallest(ranks: Any, b: Any, t: Any) -> Any:
+    """Return the smallest rank of a pixel in a block."""
     least = FAR
-    for c in range(len(row)):
-        least = smaller(least, row[c])
+    for c in range(ranks.shape[2]):
+        least = smaller(least, ranks[b, t, c])
     return least
 
 
 @compiled
-def softmax_pulls(row: Any, shift: Any, scale: Any, by_distance: Any) -> Any:
-    """Return sum_c exp(scale (shift - cost_c)) of a row of ranks, which becomes the classes' pulls.
+def softmax_pulls(ranks: Any, b: Any, t: Any, shift: Any, scale: Any, by_distance: Any) -> Any:
+    """Return sum_c exp(scale (shift - cost_c)) over a block for a pixel, whose ranks become the classes' pulls.
 
     A pull is the softmax term; for distances divided by the distance, to multiply differences with.
     """
     total = np.float32(0)
     if by_distance:
-        for c in range(len(row)):
-            distance = np.sqrt(row[c])
-            term = exponential((shift - distance) * scale)
+        for c in range(ranks.shape[2]):
+            squared = larger(ranks[b, t, c], _SMALLEST_SQUARE)
+            inverse = np.float32(1) / np.sqrt(squared)  # one approximation and a Newton step: no root, no division
+            term = exponential((shift - squared * inverse) * scale)
             total += term
-            row[c] = term / larger(distance, SMALLEST_DISTANCE)
+            ranks[b, t, c] = term * inverse
     else:
-        for c in range(len(row)):
-            term = exponential((shift - row[c]) * scale)
+        for c in range(ranks.shape[2]):
+            term = exponential((shift - ranks[b, t, c]) * scale)
             total += term
-            row[c] = term
+            ranks[b, t, c] = term
     return total
 
 

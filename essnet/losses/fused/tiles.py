@@ -75,7 +75,7 @@ def softmax_tiles(
                 _rank_shared(tile_pixels, blocks, first, num_shared, by_distance, ids, place_in_shared, shared_ranks)
                 for t in range(stop - start):
                     for b in range(len(blocks)):
-                        softmax_pulls(shared_ranks[b, t], shift[t] - shared_cost_offset, scale, by_distance)
+                        softmax_pulls(shared_ranks, b, t, shift[t] - shared_cost_offset, scale, by_distance)
             for b in range(len(blocks)):
                 add_gradients(
                     tile_pixels,
@@ -173,7 +173,7 @@ def _add_shared_terms(
     """Add the shared classes' softmax terms to a pixel's sum, which is scaled anew where the shift falls."""
     nearest = FAR
     for b in range(num_blocks):
-        nearest = smaller(nearest, smallest(ranks[b, t]))
+        nearest = smaller(nearest, smallest(ranks, b, t))
     if by_distance:
         nearest = np.sqrt(nearest)
     nearest += cost_offset
@@ -181,7 +181,7 @@ def _add_shared_terms(
         sums[t] *= exponential((nearest - shift[t]) * scale)
         shift[t] = nearest
     for b in range(num_blocks):
-        sums[t] += softmax_pulls(ranks[b, t], shift[t] - cost_offset, scale, by_distance)
+        sums[t] += softmax_pulls(ranks, b, t, shift[t] - cost_offset, scale, by_distance)
 
 
 @compiled
