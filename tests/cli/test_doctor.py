@@ -11,7 +11,7 @@ from essnet.cli import doctor
 from essnet.cli.app import main
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKS = ["python", "torch", "gpu", "faiss", "ray", "mlflow", "memory", "disk", "store"]
+CHECKS = ["python", "torch", "gpu", "faiss", "numba", "ray", "mlflow", "memory", "disk", "store"]
 
 
 def test_one_line_a_check_and_json_and_exit_code_agree(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_one_line_a_check_and_json_and_exit_code_agree(tmp_path: Path) -> None:
 def all_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every check but the tested one is answered without looking."""
     monkeypatch.chdir(tmp_path)
-    for name in ("_python", "_torch", "_gpu", "_faiss", "_memory"):
+    for name in ("_python", "_torch", "_gpu", "_faiss", "_numba", "_memory"):
         monkeypatch.setattr(doctor, name, lambda: (True, "there"))
     monkeypatch.setattr(doctor, "_imports", lambda package: (True, package))
     monkeypatch.setattr(doctor, "_ENOUGH_DISK_GIB", 0)
