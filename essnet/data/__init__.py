@@ -12,6 +12,7 @@ from essnet.data.loading import (
     eval_loader,
     train_loader,
 )
+from essnet.data.paired_files import PairedFilesDataset
 from essnet.data.pictures import colour_overlay, prediction_sheet
 from essnet.data.textures import TexturesDataset
 from essnet.data.transforms import build_train_transform
@@ -21,6 +22,7 @@ __all__ = [
     "BatchLoader",
     "ClassTable",
     "FolderDataset",
+    "PairedFilesDataset",
     "SegmentationDataset",
     "TexturesDataset",
     "TrainBatchSampler",

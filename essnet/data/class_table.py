@@ -6,45 +6,72 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from essnet.config.errors import InputError
 
+Colour: TypeAlias = tuple[int, int, int]
+"""Red, green and blue, 0..255."""
+
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Class names; the position of a name is its class index."""
+    """Class names, and the colours in which the data set shows them; the position of a name is its class index."""
 
     names: tuple[str, ...]
+    palette: tuple[Colour, ...] | None = None
+    """The data set's own colours; None where it has none."""
 
     def __post_init__(self) -> None:
         if not self.names:
             raise ValueError("a class table needs at least one name")
+        if self.palette is not None and len(self.palette) != len(self.names):
+            raise ValueError(f"{len(self.names)} class names, but {len(self.palette)} colours")
 
     @property
     def num_classes(self) -> int:
         """Number of classes C; class indices are 0 .. C - 1."""
         return len(self.names)
 
-    def to_json(self) -> list[dict[str, int | str]]:
-        """Rows ``{"id": class index, "name": name}`` in order of the index."""
-        return [{"id": index, "name": name} for index, name in enumerate(self.names)]
+    @property
+    def colours(self) -> npt.NDArray[np.uint8]:
+        """A colour for each class, (C, 3) uint8 RGB: the palette, or else `class_colours`."""
+        if self.palette is None:
+            return class_colours(self.num_classes)
+        return np.array(self.palette, np.uint8)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Rows ``{"id": class index, "name": name}`` in order of the index; with a palette also ``"colour"``."""
+        rows: list[dict[str, Any]] = [{"id": index, "name": name} for index, name in enumerate(self.names)]
+        for row, colour in zip(rows, self.palette or (), strict=False):
+            row["colour"] = list(colour)
+        return rows
 
     @classmethod
     def from_json(cls, rows: Iterable[Mapping[str, Any]]) -> ClassTable:
         """Read what `to_json` wrote; further keys of a row are ignored.
 
-        Raises ValueError if the ids are not 0, 1, 2, ... in this order, or a row lacks id or name.
+        Raises ValueError if the ids are not 0, 1, 2, ... in this order, a row lacks id or name, or only some
+        rows have a colour.
         """
         names: list[str] = []
+        palette: list[Colour] = []
         for position, row in enumerate(rows):
             if not isinstance(row, Mapping) or row.get("id") != position or not isinstance(row.get("name"), str):
                 raise ValueError(f"class table row {position} is {row!r}; expected id {position} and a name")
             names.append(row["name"])
-        return cls(tuple(names))
+            if "colour" in row:
+                palette.append(_colour(row["colour"], position))
+        return cls(tuple(names), tuple(palette) or None)
+
+
+def _colour(value: object, position: int) -> Colour:
+    if isinstance(value, list) and len(value) == 3 and all(type(part) is int and 0 <= part <= 255 for part in value):
+        return (value[0], value[1], value[2])
+    raise ValueError(f"class table row {position} has colour {value!r}; expected [red, green, blue], each 0 to 255")
 
 
 def read_class_table(path: Path) -> ClassTable:

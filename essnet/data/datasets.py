@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from essnet.config import DataConfig, FolderData, InputError, TexturesData
+from essnet.config.trial import Ade20kData, CityscapesData, CocoStuff10kData, CocoStuffData, VocData
+from essnet.data.ade20k import ade20k_dataset
+from essnet.data.cityscapes import cityscapes_dataset
 from essnet.data.class_table import read_class_table
+from essnet.data.coco_stuff import coco_stuff10k_dataset, coco_stuff_dataset
 from essnet.data.folder import FolderDataset
 from essnet.data.loading import SegmentationDataset, Transform
+from essnet.data.paired_files import PairedFilesDataset
 from essnet.data.textures import TexturesDataset
 from essnet.data.transforms import build_train_transform, unchanged
+from essnet.data.voc import voc_dataset
+
+OfficialData: TypeAlias = VocData | Ade20kData | CityscapesData | CocoStuff10kData | CocoStuffData
 
 
 def build_dataset(
@@ -36,7 +45,13 @@ def build_dataset(
     """
     if isinstance(config, TexturesData):
         return _textures(config, split)
-    return _folder(config, split, cache_dir, scan_progress)
+    if isinstance(config, FolderData):
+        return _folder(config, split, cache_dir, scan_progress)
+    dataset = _official(config, split)
+    found = dataset.classes.num_classes
+    if config.num_classes not in (None, found):
+        raise InputError(f"data.num_classes: found {config.num_classes}, but {config.name} has {found}")
+    return dataset
 
 
 def build_transform(config: DataConfig) -> Transform:
@@ -78,3 +93,18 @@ def _folder(
         cache_dir=cache_dir,
         progress=scan_progress,
     )
+
+
+def _official(config: OfficialData, split: str) -> PairedFilesDataset:
+    root = Path(config.root)
+    match config:
+        case VocData():
+            return voc_dataset(root=root, split=split, year=config.year, augmented=config.augmented)
+        case Ade20kData():
+            return ade20k_dataset(root=root, split=split)
+        case CityscapesData():
+            return cityscapes_dataset(root=root, split=split)
+        case CocoStuff10kData():
+            return coco_stuff10k_dataset(root=root, split=split)
+        case CocoStuffData():
+            return coco_stuff_dataset(root=root, split=split)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from essnet.data.class_table import ClassTable, class_colours
+from essnet.data.class_table import ClassTable
 from essnet.labels import IGNORE_INDEX
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -41,7 +41,7 @@ def prediction_sheet(rows: Sequence[Row], classes: ClassTable) -> Image.Image:
     """
     if not rows:
         raise ValueError("a prediction sheet needs at least one row")
-    colours = class_colours(classes.num_classes)
+    colours = classes.colours
     columns: dict[str, list[Image.Image | None]] = {
         "image": [_tile(_pixels(image), smooth=True) for image, _, _ in rows],
         "truth": [None if truth is None else _tile(_coloured(truth, colours)) for _, truth, _ in rows],

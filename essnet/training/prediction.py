@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from essnet.atomic_files import write_atomically
-from essnet.data import ClassTable, class_colours, colour_overlay
+from essnet.data import ClassTable, colour_overlay
 from essnet.data.transforms import PADDING_COLOUR
 from essnet.models import SegmentationModel
 
@@ -43,7 +43,7 @@ def save_prediction(
     coloured = colour_overlay(
         torch.from_numpy(np.array(image)).permute(2, 0, 1),
         torch.from_numpy(ids.astype(np.int64)),
-        class_colours(classes.num_classes),
+        classes.colours,
     )
     write_atomically(overlay, lambda path: Image.fromarray(coloured).save(path, format="png"))
     return labels, overlay

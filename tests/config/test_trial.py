@@ -11,6 +11,7 @@ from essnet.config import FolderData, InputError, TexturesData, TrialConfig, loa
 from tests.config.files import FOLDER_TRIAL, TRIAL, write
 
 BLOCKS = "data, evaluation, model, name, objective, optimizer, schedule, seed, tracking, trainer"
+DATA_NAMES = ("textures", "folder", "voc", "ade20k", "cityscapes", "coco_stuff10k", "coco_stuff")
 
 
 def refusal(tmp_path: Path, *arguments: str, text: str = TRIAL) -> str:
@@ -107,9 +108,9 @@ def test_root_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("model.output_stride=true", "model.output_stride: found True; one of 8 or 16"),
         # The block that is chosen by its name.
         ("data.name=texture", "data.name: found 'texture'; did you mean textures?"),
-        ("data.name=imagenet", "data.name: found 'imagenet'; known are folder, textures"),
-        ("data.name=", "data.name: found None; known are folder, textures"),
-        ("data={}", "data.name: is missing; one of textures, folder"),
+        ("data.name=imagenet", f"data.name: found 'imagenet'; known are {', '.join(sorted(DATA_NAMES))}"),
+        ("data.name=", f"data.name: found None; known are {', '.join(sorted(DATA_NAMES))}"),
+        ("data={}", f"data.name: is missing; one of {', '.join(DATA_NAMES)}"),
         ("data={name: folder}", "data.root: is missing"),
         (
             "data={name: folder, root: ~nobody-of-this-name/x}",

@@ -1,0 +1,114 @@
+"""Finding the files of a published data set: folders as they unpack, lists of names, partners by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from essnet.config.errors import InputError
+from essnet.data.paired_files import FilePair
+
+
+@dataclass(frozen=True)
+class FilesOf:
+    """The files of one kind: `<folder>/<name><ending>`."""
+
+    folder: Path
+    ending: str
+
+    def path(self, name: str) -> str:
+        """Path of the file of `name`."""
+        return os.path.join(self.folder, name + self.ending)
+
+    def names(self) -> set[str]:
+        """Names of the files that are there; hidden ones are passed over.
+
+        Raises InputError if there is no such folder.
+        """
+        try:
+            files = os.listdir(self.folder)
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(f"{self.folder}: no such folder; expected files *{self.ending} there") from None
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be listed ({error.strerror})") from None
+        return {file[: -len(self.ending)] for file in files if file.endswith(self.ending) and file[0] != "."}
+
+
+def find_root(root: Path, *, below: Sequence[str], holds: Sequence[str]) -> Path:
+    """The first of the folders `below` `root` that holds all the folders `holds`.
+
+    Raises InputError that says what was looked for, and where.
+    """
+    *first, last = [f"{name}/" for name in holds]
+    wanted = f"{', '.join(first)} and {last}"
+    elsewhere = " or ".join(f"{folder}/" for folder in below if folder != ".")
+    where = f", itself or in {elsewhere} below it" if elsewhere else ""
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; data.root must hold {wanted}{where}")
+    for folder in below:
+        if all((root / folder / name).is_dir() for name in holds):
+            return root / folder
+    raise InputError(f"data.root: found {root}; it must hold {wanted}{where}")
+
+
+def read_names(path: Path) -> list[str]:
+    """The names in a list of images, one a line; folders, endings and further columns are left out.
+
+    Raises InputError if there is no such list, it cannot be read, or it is empty.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; expected a list of image names") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text; expected a list of image names") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a list of image names") from None
+    names = [Path(line.split()[0]).stem for line in lines if line.strip()]
+    if not names:
+        raise InputError(f"{path}: is empty; expected a list of image names")
+    return names
+
+
+def pairs_of_names(names: Iterable[str], *, listed_in: Path, images: FilesOf, labels: FilesOf) -> list[FilePair]:
+    """The pairs that a list names, in its order.
+
+    Raises InputError that names the first file which is listed but not there.
+    """
+    names = list(names)
+    for files in (images, labels):
+        there = files.names()
+        missing = [name for name in names if name not in there]
+        if missing:
+            raise InputError(f"{files.path(missing[0])}: not found, but {listed_in} lists it{_others(missing)}")
+    return [(images.path(name), labels.path(name)) for name in names]
+
+
+def pairs_of_folders(*, images: FilesOf, labels: FilesOf, passed_over: str | None = None) -> list[FilePair]:
+    """The pairs of two folders, in order of the name; label names that end in `passed_over` do not count.
+
+    Raises InputError that names the file if one has no partner, or that there is no image.
+    """
+    of_images, of_labels = images.names(), labels.names()
+    if passed_over is not None:
+        of_labels = {name for name in of_labels if not name.endswith(passed_over)}
+    if not of_images and not of_labels:
+        raise InputError(f"{images.folder}: holds no image; expected files *{images.ending}")
+    for files, partners, kind, alone in (
+        (images, labels, "image without label", sorted(of_images - of_labels)),
+        (labels, images, "label without image", sorted(of_labels - of_images)),
+    ):
+        if alone:
+            raise InputError(f"{files.path(alone[0])}: {kind}; expected {partners.path(alone[0])}{_others(alone)}")
+    return [(images.path(name), labels.path(name)) for name in sorted(of_images)]
+
+
+def unlabelled_split(name: str, split: str, *, use: str, why: str) -> InputError:
+    """The error for a split whose labels nobody has."""
+    return InputError(f"{name}: split {split} has no labels ({why}); use {use}, as in evaluation.split={use}")
+
+
+def _others(missing: Sequence[str]) -> str:
+    return f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
