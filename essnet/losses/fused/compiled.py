@@ -17,6 +17,8 @@ _ARITHMETIC = {"reassoc", "nsz", "arcp", "contract", "afn"}
 # A value no similarity reaches: "this class does not count here".
 FAR = np.float32(1e30)
 
+_LOWEST_EXPONENT = np.float32(-60)
+
 # Below every distance that counts; instead of a division by zero, where the difference is zero too.
 SMALLEST_DISTANCE = np.float32(1e-18)
 
@@ -70,12 +72,16 @@ _power_of_two = _exponent_writer()
 
 @compiled
 def exponential(x: Any) -> Any:
-    """Return e^x for float32 x <= 88, within 2 units in the last place; below -87, e^-87.
+    """Return e^x for float32 x <= 88, within 2 units in the last place; 0 below -60.
+
+    In a sum of terms of which the largest is 1, less does not count; and products with it could come below
+    1e-38, where a processor takes ten times as long.
 
     x = n ln 2 + r with |r| <= ln 2 / 2, and e^r by the polynomial of degree 7 of Moshier's Cephes library
     (expf.c). Written out because a library call keeps a loop from becoming vectors.
     """
-    x = larger(x, np.float32(-87.0))
+    counts = x > _LOWEST_EXPONENT
+    x = larger(x, _LOWEST_EXPONENT)
     n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
     r = x - n * np.float32(0.693359375)
     r = r - n * np.float32(-2.12194440e-4)
@@ -86,4 +92,4 @@ def exponential(x: Any) -> Any:
     p = p * r + np.float32(1.6666665459e-1)
     p = p * r + np.float32(5.0000001201e-1)
     p = p * r * r + r + np.float32(1.0)
-    return p * _power_of_two(n)
+    return p * _power_of_two(n) if counts else np.float32(0)

@@ -61,8 +61,9 @@ def softmax_tiles(
         for first in range(0, len(shared), held):
             blocks = shared[first : first + held]
             _rank_shared(tile_pixels, blocks, first, num_shared, by_distance, ids, place_in_shared, shared_ranks)
-            for t in range(stop - start):
-                _add_shared_terms(shared_ranks, len(blocks), t, shared_cost_offset, scale, by_distance, shift, sums)
+            _add_shared_terms(
+                stop - start, len(blocks), shared_cost_offset, scale, by_distance, shared_ranks, shift, sums
+            )
         _mark_without_rivals(stop - start, num_shared, ids, place_in_shared, sums)
         total += _losses(stop - start, scale, by_distance, costs, shift, sums, slopes, weights)
         if not with_gradients:
@@ -168,20 +169,28 @@ def _rank_shared(
 
 @compiled
 def _add_shared_terms(
-    ranks: Any, num_blocks: Any, t: Any, cost_offset: Any, scale: Any, by_distance: Any, shift: Any, sums: Any
+    num_pixels: Any,
+    num_blocks: Any,
+    cost_offset: Any,
+    scale: Any,
+    by_distance: Any,
+    ranks: Any,
+    shift: Any,
+    sums: Any,
 ) -> None:
-    """Add the shared classes' softmax terms to a pixel's sum, which is scaled anew where the shift falls."""
-    nearest = FAR
+    """Add the shared classes' softmax terms to the pixels' sums, which are scaled anew where the shift falls."""
+    for t in range(num_pixels):
+        nearest = FAR
+        for b in range(num_blocks):
+            nearest = smaller(nearest, smallest(ranks, b, t))
+        if by_distance:
+            nearest = np.sqrt(nearest)
+        before = shift[t]
+        shift[t] = smaller(before, nearest + cost_offset)
+        sums[t] *= exponential((shift[t] - before) * scale)
     for b in range(num_blocks):
-        nearest = smaller(nearest, smallest(ranks, b, t))
-    if by_distance:
-        nearest = np.sqrt(nearest)
-    nearest += cost_offset
-    if nearest < shift[t]:
-        sums[t] *= exponential((nearest - shift[t]) * scale)
-        shift[t] = nearest
-    for b in range(num_blocks):
-        sums[t] += softmax_pulls(ranks, b, t, shift[t] - cost_offset, scale, by_distance)
+        for t in range(num_pixels):
+            sums[t] += softmax_pulls(ranks, b, t, shift[t] - cost_offset, scale, by_distance)
 
 
 @compiled
