@@ -15,8 +15,11 @@ def check_targets(targets: Tensor, num_classes: int) -> None:
     """
     if targets.dtype != torch.int64:
         raise ValueError(f"targets must be int64; got {targets.dtype}; convert them with .long()")
-    outside = ((targets < 0) | (targets >= num_classes)) & (targets != IGNORE_INDEX)
-    if outside.any():
+    if targets.numel() == 0:
+        return
+    low, high = targets.aminmax()  # one pass over the labels; they are looked at again only where one is wrong
+    if int(low) < IGNORE_INDEX or int(high) >= num_classes:
+        outside = (targets < IGNORE_INDEX) | (targets >= num_classes)
         offending = int(targets[outside][0])
         raise ValueError(
             f"targets hold the class id {offending}, but with num_classes={num_classes} ids must lie in "

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from essnet.losses import embedding_softmax_loss
 from essnet.losses.candidates import Candidates, LossSum
 from essnet.losses.fused import engine, fused_loss_sum
 from essnet.losses.plain import plain_loss_sum
 from essnet.losses.rows import Rows
 from essnet.neighbours import build_index
+from tests.losses.batches import assert_close, make_batch, run, run_oracle
 
 
 def make_rows(*, num_rows: int, num_classes: int, dim: int, scale: float = 20.0, seed: int = 0) -> Rows:
@@ -144,6 +146,17 @@ def test_threads_change_nothing_but_rounding_and_a_seed_repeats_itself() -> None
         torch.testing.assert_close(first.total, results[1][0].total)
         torch.testing.assert_close(first.grad_classes, results[1][0].grad_classes, rtol=1e-4, atol=1e-5)
         assert torch.equal(_present(first.grad_pixels), _present(results[1][0].grad_pixels))
+
+
+@pytest.mark.parametrize("dim", [3, 4])
+def test_on_several_threads_as_a_model_calls_it(dim: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        batch = make_batch(size=(1, 40, 40), dim=dim)
+        assert_close(run(embedding_softmax_loss, batch), run_oracle(batch, similarity="l2"))
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_without_gradients_the_loss_is_the_same() -> None:

@@ -31,8 +31,10 @@ def padded_dim(embedding_dim: int) -> int:
 
 
 def padded_rows(embeddings: Tensor) -> Tensor:
-    """Return embeddings (N, D) as contiguous rows of `padded_dim` entries."""
-    return functional.pad(embeddings, (0, padded_dim(embeddings.shape[1]) - embeddings.shape[1])).contiguous()
+    """Return embeddings (N, D), detached, as contiguous rows of `padded_dim` entries."""
+    missing = padded_dim(embeddings.shape[1]) - embeddings.shape[1]
+    rows = embeddings.detach()
+    return functional.pad(rows, (0, missing)) if missing else rows.contiguous()
 
 
 def class_blocks(classes: Tensor) -> Tensor:
