@@ -37,7 +37,7 @@ from essnet.coco_lvis.annotations import AnnotationFile  # noqa: E402
 from essnet.coco_lvis.builder import BuildRequest, build  # noqa: E402
 from essnet.coco_lvis.label_space import NUM_CLASSES  # noqa: E402
 from essnet.coco_lvis.masks import MaskTask, make_masks, paint_mask  # noqa: E402
-from essnet.coco_lvis.painting import to_png_rows  # noqa: E402
+from essnet.coco_lvis.painting import Canvas, to_png_rows  # noqa: E402
 from essnet.coco_lvis.png import encode_png16  # noqa: E402
 from essnet.coco_lvis.segmentations import read_segmentation  # noqa: E402
 from essnet.coco_lvis.selection import mask_tasks, select_images  # noqa: E402
@@ -53,9 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=4, help="times that the builder and the floor do all images")
+    parser.add_argument("--scratch", type=Path, help="folder below which masks are written and deleted again")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         result = measure(
             options.root,
             Path(scratch),
@@ -79,7 +80,9 @@ def measure(root: Path, scratch: Path, *, workers: int, rounds: int, repeat: int
     with Workers(workers, module="essnet.coco_lvis.masks") as processes:
 
         def naive() -> float:
-            return _seconds(lambda: [_paste(task, found, naive_folder) for task, found in zip(tasks, parsed, strict=True)])
+            return _seconds(
+                lambda: [_paste(task, found, naive_folder) for task, found in zip(tasks, parsed, strict=True)]
+            )
 
         def builder() -> float:
             return _seconds(lambda: list(processes.map(make_masks, _in_lists(many))))
@@ -123,7 +126,9 @@ def table(result: dict[str, Any]) -> str:
     ]
     for name, found in result["masks_per_second"].items():
         lines.append(f"  {name:<16}" + "".join(f"{found[percent]:>9.0f}" for percent in ("p20", "p50", "p80")))
-    lines.append(f"  builder / naive {result['builder_to_naive']:.1f}, floor / builder {result['floor_to_builder']:.2f}")
+    lines.append(
+        f"  builder / naive {result['builder_to_naive']:.1f}, floor / builder {result['floor_to_builder']:.2f}"
+    )
     lines.append(f"  the whole command's work on these images, with start-up: {result['whole_build_seconds']:.1f} s")
     return "\n".join(lines)
 
@@ -145,9 +150,10 @@ def read_tasks(root: Path, scratch: Path) -> list[MaskTask]:
 def floor_seconds(tasks: list[MaskTask]) -> float:
     """Return the seconds that decoding, compressing and writing take, with painted rows at hand."""
     seconds = 0.0
+    canvas = Canvas()
     for task in tasks:
-        columns, _, _ = paint_mask(task)
-        rows = np.empty((task.height, 1 + 2 * task.width), np.uint8)
+        columns, _, _ = paint_mask(task, canvas)
+        rows = canvas.rows(task.height, task.width)
         to_png_rows(columns, rows, np.zeros(NUM_CLASSES + 1, np.int64))
         begin = time.perf_counter()
         for shape in task.shapes:
@@ -165,6 +171,8 @@ def _paste(task: MaskTask, segmentations: list[Any], folder: Path) -> None:
         runs = segmentation
         if isinstance(segmentation, list):
             runs = coco_masks.merge(coco_masks.frPyObjects(segmentation, height, width))
+        elif isinstance(segmentation["counts"], list):
+            runs = coco_masks.frPyObjects(segmentation, height, width)
         inside = coco_masks.decode(runs)
         mask[(inside == 1) & (mask == 0)] = shape.class_id
     Image.fromarray(mask).save(folder / f"{task.image_id:012d}.png")

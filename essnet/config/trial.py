@@ -157,8 +157,16 @@ class CocoStuffData(PicturesData):
     name: Literal["coco_stuff"]
 
 
+class CocoLvisData(PicturesData):
+    """What `launch.py data build-coco-lvis` wrote: LVIS's objects and COCO-Stuff's stuff, 1,284 classes."""
+
+    name: Literal["coco_lvis"]
+    images: str | None = None
+    """Folder of train2017/ and val2017/, where it is not the one of the build; a relative one is below `root`."""
+
+
 DataConfig = Annotated[
-    TexturesData | FolderData | VocData | Ade20kData | CityscapesData | CocoStuff10kData | CocoStuffData,
+    TexturesData | FolderData | VocData | Ade20kData | CityscapesData | CocoStuff10kData | CocoStuffData | CocoLvisData,
     Field(discriminator="name"),
 ]
 

@@ -7,10 +7,18 @@ from pathlib import Path
 from typing import TypeAlias
 
 from essnet.config import DataConfig, FolderData, InputError, TexturesData
-from essnet.config.trial import Ade20kData, CityscapesData, CocoStuff10kData, CocoStuffData, VocData
+from essnet.config.trial import (
+    Ade20kData,
+    CityscapesData,
+    CocoLvisData,
+    CocoStuff10kData,
+    CocoStuffData,
+    VocData,
+)
 from essnet.data.ade20k import ade20k_dataset
 from essnet.data.cityscapes import cityscapes_dataset
 from essnet.data.class_table import read_class_table
+from essnet.data.coco_lvis import CocoLvisDataset
 from essnet.data.coco_stuff import coco_stuff10k_dataset, coco_stuff_dataset
 from essnet.data.folder import FolderDataset
 from essnet.data.loading import SegmentationDataset, Transform
@@ -19,7 +27,7 @@ from essnet.data.textures import TexturesDataset
 from essnet.data.transforms import build_train_transform, unchanged
 from essnet.data.voc import voc_dataset
 
-OfficialData: TypeAlias = VocData | Ade20kData | CityscapesData | CocoStuff10kData | CocoStuffData
+OfficialData: TypeAlias = VocData | Ade20kData | CityscapesData | CocoStuff10kData | CocoStuffData | CocoLvisData
 
 
 def build_dataset(
@@ -108,3 +116,6 @@ def _official(config: OfficialData, split: str) -> PairedFilesDataset:
             return coco_stuff10k_dataset(root=root, split=split)
         case CocoStuffData():
             return coco_stuff_dataset(root=root, split=split)
+        case CocoLvisData():
+            images = None if config.images is None else Path(config.images)
+            return CocoLvisDataset(root=root, split=split, images=images)

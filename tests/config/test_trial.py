@@ -11,7 +11,7 @@ from essnet.config import FolderData, InputError, TexturesData, TrialConfig, loa
 from tests.config.files import FOLDER_TRIAL, TRIAL, write
 
 BLOCKS = "data, evaluation, model, name, objective, optimizer, schedule, seed, tracking, trainer"
-DATA_NAMES = ("textures", "folder", "voc", "ade20k", "cityscapes", "coco_stuff10k", "coco_stuff")
+DATA_NAMES = ("textures", "folder", "voc", "ade20k", "cityscapes", "coco_stuff10k", "coco_stuff", "coco_lvis")
 
 
 def refusal(tmp_path: Path, *arguments: str, text: str = TRIAL) -> str:

@@ -1,0 +1,92 @@
+"""`coco_lvis`: COCO's images with LVIS's objects and COCO-Stuff's stuff, 1,284 classes, as the builder wrote them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from essnet.coco_lvis.class_list import FREQUENCIES, read_classes
+from essnet.coco_lvis.label_space import IGNORED
+from essnet.coco_lvis.records import read_build
+from essnet.config.errors import InputError
+from essnet.data.class_table import ClassTable
+from essnet.data.label_lookup import LabelLookup
+from essnet.data.official_layout import FilesOf, unlabelled_split
+from essnet.data.paired_files import FilePair, PairedFilesDataset
+
+_IMAGE = re.compile(r"([A-Za-z0-9_]+)/([0-9]{12})\.jpg")
+_COMMAND = "`launch.py data build-coco-lvis`"
+
+
+class CocoLvisDataset(PairedFilesDataset):
+    """A split of what `launch.py data build-coco-lvis` wrote below `root`; the images stay where they are.
+
+    Class index i is class id i + 1 of the masks; 0 there is ignored. `frequency_groups` holds, for each class index,
+    LVIS's frequent, common or rare, and None for a class of stuff. `images` is the folder of train2017/ and val2017/
+    where that is not the one that the build used; a relative one is below `root`.
+
+    Raises InputError, one line, if the build is not there or not done, for the test split, whose annotations nobody
+    has, and for the first image or mask that is missing.
+    """
+
+    def __init__(self, *, root: Path, split: str, images: Path | None = None) -> None:
+        root = Path(root)
+        if split == "test":
+            raise unlabelled_split("coco_lvis", split, use="val", why="LVIS's are not public")
+        if not root.is_dir():
+            raise InputError(f"{root}: no such folder; data.root is what {_COMMAND} writes")
+        build = read_build(root)
+        if build is None:
+            raise InputError(f"{root}: has no build.json; data.root is what {_COMMAND} writes")
+        rows = read_classes(root / "classes.json")
+        folder = Path(build.images) if images is None else root / images
+        self.frequency_groups = tuple(FREQUENCIES.get(row.frequency or "") for row in rows)
+        super().__init__(
+            files=_pairs(root / "masks" / split, folder, recorded=images is None),
+            classes=ClassTable(tuple(row.name for row in rows)),
+            lookup=LabelLookup(class_ids=[row.id for row in rows], ignored=(IGNORED,)),
+        )
+
+
+def _pairs(masks: Path, images: Path, *, recorded: bool) -> list[FilePair]:
+    names = _listed(masks / "images.txt")
+    if not images.is_dir():
+        raise InputError(
+            f"{images}: no such folder; "
+            + ("the build took its images from there; " if recorded else "")
+            + "set data.images to the folder that holds train2017/ and val2017/"
+        )
+    there = {folder: FilesOf(images / folder, ".jpg").names() for folder in sorted({folder for folder, _ in names})}
+    _check_there((images / folder / f"{name}.jpg" for folder, name in names if name not in there[folder]), masks)
+    masks_there = FilesOf(masks, ".png").names()
+    _check_there((masks / f"{name}.png" for _, name in names if name not in masks_there), masks)
+    return [(os.path.join(images, folder, f"{name}.jpg"), os.path.join(masks, f"{name}.png")) for folder, name in names]
+
+
+def _listed(path: Path) -> Sequence[tuple[str, str]]:
+    """Folder and name of each image in a split's `images.txt`."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        what = "the build of this split is not done" if path.parent.is_dir() else "this split was not built"
+        raise InputError(f"{path}: not found; {what}: run {_COMMAND} for it") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); run {_COMMAND} again") from None
+    names = []
+    for number, line in enumerate(lines, start=1):
+        match = _IMAGE.fullmatch(line)
+        if match is None:
+            raise InputError(f"{path}, line {number}: found {line[:80]!r}; expected such as train2017/000000000009.jpg")
+        names.append((match[1], match[2]))
+    if not names:
+        raise InputError(f"{path}: lists no image; nothing to learn from")
+    return names
+
+
+def _check_there(missing: Iterable[Path], masks: Path) -> None:
+    files = list(missing)
+    if files:
+        others = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
+        raise InputError(f"{files[0]}: not found, but {masks / 'images.txt'} lists it{others}")
