@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -17,8 +18,10 @@ from essnet.losses.rows import Rows
 
 Path = Literal["fused", "dense", "search"]
 
-# Larger numbers could overflow float32 in a square; they are left to the plain engine, and NaN as well.
-_LARGEST_FUSED = 1e8
+# What the compiled kernels are exact for; the rest, NaN as well, is left to the plain engine. Logits whose last digit
+# is below 0.1, and a scale for which a hidden class stays hidden.
+_LARGEST_LOGIT = 1e6
+_SMALLEST_SCALE = 1e-6
 
 # What one own class costs (found, gathered, its gradient scattered), in classes of a dense chunk. Milliseconds of
 # benchmarks/paths.py for 32,768 pixels of dimension 12, l2, one thread of an AMD EPYC with AVX-512:
@@ -49,15 +52,18 @@ def choose_path(rows: Rows, candidates: Candidates, *, backend: str, search: str
 
 
 def fused_can_take(rows: Rows) -> bool:
-    """Return whether the compiled kernels can: finite float32 on the CPU, and numba imports."""
+    """Return whether the compiled kernels can: float32 of ordinary size on the CPU, and numba imports."""
     if rows.pixels.device.type != "cpu" or rows.pixels.dtype != torch.float32 or not _numba_imports():
         return False
-    return all(_is_bounded(tensor.detach()) for tensor in (rows.pixels, rows.classes, rows.logit_scale))
+    scale, pixel, class_ = float(rows.logit_scale), _largest(rows.pixels), _largest(rows.classes)
+    dim = rows.classes.shape[1]
+    largest_logit = scale * max(dim * pixel * class_, math.sqrt(dim) * (pixel + class_))
+    return scale >= _SMALLEST_SCALE and largest_logit <= _LARGEST_LOGIT  # not so for NaN
 
 
-def _is_bounded(tensor: Tensor) -> bool:
-    low, high = tensor.aminmax()
-    return float(low) > -_LARGEST_FUSED and float(high) < _LARGEST_FUSED
+def _largest(embeddings: Tensor) -> float:
+    low, high = embeddings.detach().aminmax()
+    return float(torch.maximum(-low, high))
 
 
 def _numba_imports() -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from essnet.config.errors import InputError
-from essnet.neighbours.faiss_index import as_faiss_reads, faiss_metric, import_faiss, usable_ids
+from essnet.neighbours.faiss_index import as_faiss_reads, faiss_metric, import_faiss
 from essnet.neighbours.index import check_class_embeddings, check_queries
 
 # Below, an exact search costs no more than building lists anew in every step.
@@ -39,7 +39,8 @@ class ApproximateIndex:
         check_worth_it(len(class_embeddings))
         self._faiss = import_faiss()
         self._faiss.omp_set_num_threads(torch.get_num_threads())
-        classes = as_faiss_reads(class_embeddings, torch.device("cpu")).numpy()
+        # FAISS refuses to fit NaN. With zeros the search goes on, and it is the loss that tells.
+        classes = as_faiss_reads(class_embeddings, torch.device("cpu")).nan_to_num(0.0, 0.0, 0.0).numpy()
         num_classes, embedding_dim = classes.shape
         num_lists = round(math.sqrt(num_classes))
         metric = faiss_metric(self._faiss, similarity)
@@ -69,7 +70,7 @@ class ApproximateIndex:
         short = (ids < 0).any(dim=1)
         if short.any():
             ids[short] = _filled_up(ids[short], num_classes=self._shape[0])
-        return usable_ids(ids).to(queries.device)
+        return ids.to(queries.device)
 
 
 def check_worth_it(num_classes: int) -> None:

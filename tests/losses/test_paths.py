@@ -51,7 +51,7 @@ def test_the_rule(rows: dict[str, Any], candidates: Candidates, asked: dict[str,
     assert choose_path(rows_of(**rows), candidates, **{"backend": "auto", "search": "exact", **asked}) == path
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1e9])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1e8])
 @pytest.mark.parametrize("tensor", ["pixels", "classes", "logit_scale"])
 def test_numbers_that_could_overflow_are_left_to_the_plain_engine(bad: float, tensor: str) -> None:
     rows = rows_of()

@@ -52,6 +52,13 @@ def test_a_query_that_is_not_a_number_gets_usable_ids() -> None:
     assert ((found >= 0) & (found < NUM_CLASSES)).all()
 
 
+def test_a_class_that_is_not_a_number_does_not_end_the_search() -> None:
+    queries, classes = near_classes(3)
+    classes[7] = float("nan")
+    found = build_index(classes, similarity="l2", search="approximate").search(queries, 4)
+    assert ((found >= 0) & (found < NUM_CLASSES)).all()
+
+
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_the_loss_is_close_to_the_exact_one(similarity: str) -> None:
     queries, classes = near_classes(64)

@@ -17,8 +17,7 @@ from torch.nn import functional
 
 from essnet.losses.fused.compiled import FAR, SMALLEST_DISTANCE, compiled, exponential, larger, smaller
 
-# Four rows of a block and of its gradient, and a row of costs for each pixel of a tile, stay in first-level
-# cache.
+# Four rows of a block, of its gradient, and a pixel's ranks stay in first-level cache, a tile's ranks in the second.
 MAX_BLOCK_CLASSES = 512
 _VECTOR = 16
 _SMALLEST_SQUARE = SMALLEST_DISTANCE * SMALLEST_DISTANCE

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.extending import intrinsic
 
 # What lets a loop become vectors: sums in any order, fused products and sums, reciprocals by approximation and
@@ -26,10 +30,34 @@ SMALLEST_DISTANCE = np.float32(1e-18)
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile for this processor at the first call, without Python's lock, and keep the machine code on disk."""
     options: dict[str, Any] = {"nogil": True, "fastmath": _ARITHMETIC, "error_model": "numpy"}
+    folder = _folder_for_machine_code()
+    if folder is None:  # nowhere to write: compile in every process
+        return njit(**options)(function)
+    settings: Any = config
+    before, settings.CACHE_DIR = settings.CACHE_DIR, str(folder)
     try:
         return njit(cache=True, **options)(function)
-    except RuntimeError:  # nowhere to write: compile in every process
-        return njit(**options)(function)
+    finally:
+        settings.CACHE_DIR = before
+
+
+@functools.cache
+def _folder_for_machine_code() -> Path | None:
+    """Return a writable folder named after the kernels' sources; None where there is none.
+
+    numba itself notices only changes of the file that a kernel is in, not of those whose functions it calls.
+    """
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+    for parent in (Path(__file__).parent / "__pycache__", Path("~/.cache/essnet").expanduser()):
+        folder = parent / f"kernels-{digest}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    return None
 
 
 def _float_pair(llvm_name: str) -> Any:
@@ -72,7 +100,7 @@ _power_of_two = _exponent_writer()
 
 @compiled
 def exponential(x: Any) -> Any:
-    """Return e^x for float32 x <= 88, within 2 units in the last place; 0 below -60.
+    """Return e^x for float32 x <= 0, within 2 units in the last place; 0 below -60, and 1 above 0.
 
     In a sum of terms of which the largest is 1, less does not count; and products with it could come below
     1e-38, where a processor takes ten times as long.
@@ -81,7 +109,7 @@ def exponential(x: Any) -> Any:
     (expf.c). Written out because a library call keeps a loop from becoming vectors.
     """
     counts = x > _LOWEST_EXPONENT
-    x = larger(x, _LOWEST_EXPONENT)
+    x = smaller(larger(x, _LOWEST_EXPONENT), np.float32(0))
     n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
     r = x - n * np.float32(0.693359375)
     r = r - n * np.float32(-2.12194440e-4)

@@ -64,7 +64,17 @@ def fused_loss_sum(rows: Rows, candidates: Candidates, *, by_distance: bool, wit
         )
         return total
 
-    parts = [_Part.of(part, classes, searched, shared) for part in _even_parts(len(pixels))]
+    written = slice(None) if with_gradients else slice(0)
+    parts = [
+        _Part(
+            rows=part,
+            grad_classes=torch.zeros_like(classes[written]),
+            grad_shared=torch.zeros_like(shared[written]),
+            searched_ranks=_tile_of_ranks(searched),
+            shared_ranks=_tile_of_ranks(shared),
+        )
+        for part in _even_parts(len(pixels))
+    ]
     loss = rows.pixels.new_tensor(sum(_on_threads(part_sum, parts)))
     if not with_gradients:
         return LossSum(loss)
@@ -88,12 +98,6 @@ class _Part:
     grad_shared: Tensor
     searched_ranks: Tensor
     shared_ranks: Tensor
-
-    @classmethod
-    def of(cls, rows: slice, classes: Tensor, searched: Tensor, shared: Tensor) -> _Part:
-        return cls(
-            rows, torch.zeros_like(classes), torch.zeros_like(shared), _tile_of_ranks(searched), _tile_of_ranks(shared)
-        )
 
 
 def _tile_of_ranks(blocks: Tensor) -> Tensor:
