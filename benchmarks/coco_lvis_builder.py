@@ -74,34 +74,34 @@ def measure(root: Path, scratch: Path, *, workers: int, rounds: int, repeat: int
     """Measure on the images of `root` and return masks a second: 20th, 50th and 80th percentile of the rounds."""
     tasks = read_tasks(root, scratch)
     parsed = [[json.loads(shape.segmentation) for shape in task.shapes] for task in tasks]
-    naive_folder = scratch / "naive"
-    naive_folder.mkdir()
-    many = [task._replace(mask=f"{task.mask}.{turn}.png") for turn in range(repeat) for task in tasks]
     with Workers(workers, module="essnet.coco_lvis.masks") as processes:
 
-        def naive() -> float:
-            return _seconds(
-                lambda: [_paste(task, found, naive_folder) for task, found in zip(tasks, parsed, strict=True)]
-            )
+        def naive(masks: list[MaskTask]) -> float:
+            return _seconds(lambda: [_paste(task, found) for task, found in zip(masks, parsed, strict=True)])
 
-        def builder() -> float:
-            return _seconds(lambda: list(processes.map(make_masks, _in_lists(many))))
+        def builder(masks: list[MaskTask]) -> float:
+            return _seconds(lambda: list(processes.map(make_masks, _in_lists(masks))))
 
-        def floor() -> float:
-            return sum(processes.map(floor_seconds, _in_lists(many))) / max(1, workers)
+        def floor(masks: list[MaskTask]) -> float:
+            return sum(processes.map(floor_seconds, _in_lists(masks))) / max(1, workers)
 
-        ways: dict[str, tuple[Callable[[], float], int]] = {
-            "naive": (naive, len(tasks)),
-            "builder": (builder, len(many)),
-            "floor": (floor, len(many)),
+        ways: dict[str, tuple[Callable[[list[MaskTask]], float], int]] = {
+            "naive": (naive, 1),
+            "builder": (builder, repeat),
+            "floor": (floor, repeat),
         }
         speeds: dict[str, list[float]] = {name: [] for name in ways}
         for turn in range(rounds + 1):
-            for name, (way, num_masks) in ways.items():
-                seconds = way()
+            made = {}
+            for name, (way, times) in ways.items():
+                # Always new folders, and none deleted before the end: file systems are slow for a while where many
+                # files were deleted, or take each other's place.
+                folders = [scratch / f"{name}-{turn}-{copy}" for copy in range(times)]
+                made[name] = [task for folder in folders for task in _moved(tasks, folder)]
+                seconds = way(made[name])
                 if turn:  # the first turn compiles, and reads files for the first time
-                    speeds[name].append(num_masks / seconds)
-    _compare(tasks, many, naive_folder)
+                    speeds[name].append(times * len(tasks) / seconds)
+    _compare(made["naive"], made["builder"][: len(tasks)])
     middle = {name: float(np.median(found)) for name, found in speeds.items()}
     return {
         "images": len(tasks),
@@ -164,7 +164,12 @@ def floor_seconds(tasks: list[MaskTask]) -> float:
     return seconds
 
 
-def _paste(task: MaskTask, segmentations: list[Any], folder: Path) -> None:
+def _moved(tasks: Sequence[MaskTask], folder: Path) -> list[MaskTask]:
+    folder.mkdir()
+    return [task._replace(mask=str(folder / Path(task.mask).name)) for task in tasks]
+
+
+def _paste(task: MaskTask, segmentations: list[Any]) -> None:
     height, width = task.height, task.width
     mask = np.zeros((height, width), np.uint16)
     for shape, segmentation in zip(task.shapes, segmentations, strict=True):
@@ -175,16 +180,15 @@ def _paste(task: MaskTask, segmentations: list[Any], folder: Path) -> None:
             runs = coco_masks.frPyObjects(segmentation, height, width)
         inside = coco_masks.decode(runs)
         mask[(inside == 1) & (mask == 0)] = shape.class_id
-    Image.fromarray(mask).save(folder / f"{task.image_id:012d}.png")
+    Image.fromarray(mask).save(task.mask)
 
 
-def _compare(tasks: Sequence[MaskTask], many: Sequence[MaskTask], naive_folder: Path) -> None:
-    """See that both ways made the same masks; `other`, which hides stuff, is the only difference of the plain one."""
-    for task, made in zip(tasks, many, strict=False):
-        naive = np.array(Image.open(naive_folder / f"{task.image_id:012d}.png"))
-        ours = np.array(Image.open(made.mask))
+def _compare(naive: Sequence[MaskTask], builder: Sequence[MaskTask]) -> None:
+    """See that both ways made the same masks, but for stuff below `other`, which the plain way does not hide."""
+    for task, made in zip(naive, builder, strict=True):
+        plain, ours = (np.array(Image.open(path)) for path in (task.mask, made.mask))
         hidden = any(shape.class_id == 0 for shape in task.shapes)
-        if not (np.array_equal(naive, ours) or (hidden and np.array_equal(naive[ours > 0], ours[ours > 0]))):
+        if not (np.array_equal(plain, ours) or (hidden and np.array_equal(plain[ours > 0], ours[ours > 0]))):
             raise AssertionError(f"image {task.image_id}: the two ways made different masks")
 
 
