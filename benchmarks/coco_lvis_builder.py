@@ -28,20 +28,20 @@ _ROOT = str(Path(__file__).resolve().parents[1])
 if _ROOT not in sys.path:
     sys.path.insert(0, _ROOT)
 
-import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
-from pycocotools import mask as coco_masks  # noqa: E402
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_masks
 
-from essnet.atomic_files import write_atomically, write_json  # noqa: E402
-from essnet.coco_lvis.annotations import AnnotationFile  # noqa: E402
-from essnet.coco_lvis.builder import BuildRequest, build  # noqa: E402
-from essnet.coco_lvis.label_space import NUM_CLASSES  # noqa: E402
-from essnet.coco_lvis.masks import MaskTask, make_masks, paint_mask  # noqa: E402
-from essnet.coco_lvis.painting import Canvas, to_png_rows  # noqa: E402
-from essnet.coco_lvis.png import encode_png16  # noqa: E402
-from essnet.coco_lvis.segmentations import read_segmentation  # noqa: E402
-from essnet.coco_lvis.selection import mask_tasks, select_images  # noqa: E402
-from essnet.coco_lvis.workers import Workers  # noqa: E402
+from essnet.atomic_files import write_atomically, write_json
+from essnet.coco_lvis.annotations import AnnotationFile
+from essnet.coco_lvis.builder import BuildRequest, build
+from essnet.coco_lvis.label_space import NUM_CLASSES
+from essnet.coco_lvis.masks import MaskTask, make_masks, paint_mask
+from essnet.coco_lvis.painting import Canvas, to_png_rows
+from essnet.coco_lvis.png import encode_png16
+from essnet.coco_lvis.segmentations import read_segmentation
+from essnet.coco_lvis.selection import mask_tasks, select_images
+from essnet.coco_lvis.workers import Workers
 
 _PER_TASK = 32
 

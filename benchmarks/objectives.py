@@ -28,19 +28,19 @@ if _ROOT not in sys.path:
     sys.path.insert(0, _ROOT)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))
 
-import torch  # noqa: E402
+import torch
 
-from benchmarks.implementations import IMPLEMENTATIONS, build, bytes_needed, why_not  # noqa: E402
-from benchmarks.measurement import (  # noqa: E402
+from benchmarks.implementations import IMPLEMENTATIONS, build, bytes_needed, why_not
+from benchmarks.measurement import (
     LEAST_ROUNDS,
     available_bytes,
     extra_memory_alone_mib,
     seconds_of_rounds,
 )
-from benchmarks.problem import Problem, draw_inputs, label_size  # noqa: E402
-from benchmarks.records import Record, environment, records, table  # noqa: E402
-from essnet.atomic_files import write_json  # noqa: E402
-from essnet.neighbours import SIMILARITIES  # noqa: E402
+from benchmarks.problem import Problem, draw_inputs, label_size
+from benchmarks.records import Record, environment, records, table
+from essnet.atomic_files import write_json
+from essnet.neighbours import SIMILARITIES
 
 PLOT_FORMATS = ("png", "svg", "pdf")
 

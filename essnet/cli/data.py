@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from essnet.cli.terminal import Debug, Json, check_writable, people_console, print_json
+from essnet.cli.terminal import Debug, Json, check_writable, clock, people_console, print_json
+from essnet.cores import available_cores
 
 if TYPE_CHECKING:
     from essnet.coco_lvis.builder import Progress
@@ -52,9 +52,6 @@ def build_coco_lvis(
         int | None,
         typer.Option("--workers", min=0, help="Processes that paint; 0: only this one. Default: one for each core."),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Keep the masks that are there and whole; always so, with or without it.")
-    ] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Afterwards paint every mask once more, the plain way, and compare.")
     ] = False,
@@ -88,7 +85,9 @@ def build_coco_lvis(
     console = people_console(as_json)
     try:
         with _progress(console) as progress:
-            result = build(request, workers=_cores() if workers is None else workers, verify=verify, progress=progress)
+            result = build(
+                request, workers=available_cores() if workers is None else workers, verify=verify, progress=progress
+            )
     except KeyboardInterrupt:
         console.print("interrupted; what is done is kept, the same command goes on")
         raise typer.Exit(130) from None
@@ -101,10 +100,6 @@ def build_coco_lvis(
 
 def _given(**files: Path | None) -> dict[str, Path]:
     return {name: path for name, path in files.items() if path is not None}
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -150,14 +145,8 @@ class _Lines:
         if total and (now - self._told >= _LINE_SECONDS or done == total):
             self._told = now
             pace = (done - self._first) / max(now - self._begin, 1e-9)
-            left = f", {pace:.0f} a second, {_clock((total - done) / pace)} left" if pace and done < total else ""
+            left = f", {pace:.0f} a second, {clock((total - done) / pace)} left" if pace and done < total else ""
             self._console.print(f"{what}: {done} of {total} masks{left}", markup=False)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _print_result(result: BuildResult, console: Console) -> None:
@@ -178,7 +167,7 @@ def _print_result(result: BuildResult, console: Console) -> None:
     speed = f", {result.images_per_second:.0f} masks a second" if result.images_per_second else ""
     console.print(
         f"{result.output}: {summary['classes_present']} of {len(result.classes)} classes occur; "
-        f"{_clock(result.seconds)} in all{speed}",
+        f"{clock(result.seconds)} in all{speed}",
         markup=False,
     )
     for mask in result.differing[:_IDS_SHOWN]:

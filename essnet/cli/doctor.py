@@ -21,6 +21,7 @@ from essnet.cli.terminal import (
     print_json,
 )
 from essnet.config.errors import InputError
+from essnet.cores import available_cores
 
 Finding = tuple[bool, str]
 """Whether all is well, and what was found or what to do."""
@@ -106,7 +107,7 @@ def _imports(package: str) -> Finding:
 
 def _memory() -> Finding:
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GIB
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     advice = "" if free >= _ENOUGH_MEMORY_GIB else f"; a sweep wants {_ENOUGH_MEMORY_GIB} GiB, close something"
     return free >= _ENOUGH_MEMORY_GIB, f"{free:.1f} GiB free, {cores} CPU cores{advice}"
 

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from essnet.atomic_files import read_json
+from essnet.cli.terminal import clock
 from essnet.report import ComparedTrial, Comparison, load_comparison
 from essnet.sweep.folder import ENDED, FAILED, PENDING, RUNNING, SweepFolder
 
@@ -88,9 +89,9 @@ def progress_table(snapshot: Snapshot, *, concurrent: int, elapsed: float) -> Ta
     comparison = snapshot.comparison
     done = sum(trial.state in (*ENDED, FAILED) for trial in comparison.trials)
     left = _seconds_left(snapshot, comparison.trials, comparison.num_trials, concurrent)
-    title = f"sweep {comparison.sweep}: {done} of {comparison.num_trials} trials, {_clock(elapsed)} so far"
+    title = f"sweep {comparison.sweep}: {done} of {comparison.num_trials} trials, {clock(elapsed)} so far"
     if left is not None:
-        title += f", about {_clock(left)} left"
+        title += f", about {clock(left)} left"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in ("trial", "d", "k", "step", comparison.metric, "left", "state"):
         table.add_column(name, justify="left" if name in ("trial", "state") else "right", no_wrap=True)
@@ -103,7 +104,7 @@ def progress_table(snapshot: Snapshot, *, concurrent: int, elapsed: float) -> Ta
             str(trial.num_neighbours or "-"),
             f"{snapshot.steps[trial.trial_id]}/{snapshot.max_steps[trial.trial_id]}",
             "" if value is None else f"{value:.3f}",
-            _clock(trial_left) if trial.state == RUNNING and trial_left is not None else "",
+            clock(trial_left) if trial.state == RUNNING and trial_left is not None else "",
             trial.state.lower(),
             style=_STATE_STYLE.get(trial.state),
         )
@@ -128,9 +129,3 @@ def _seconds_left(
     running = sum(_trial_seconds_left(snapshot, trial) or 0 for trial in trials if trial.state == RUNNING)
     not_begun = num_trials - sum(trial.state in (*ENDED, FAILED, RUNNING) for trial in trials)
     return (running + not_begun * mean_total) / concurrent
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from essnet.coco_lvis.selection import SelectedImage, Selection, mask_name, mask
 from essnet.coco_lvis.verification import differing_masks
 from essnet.coco_lvis.workers import Workers
 from essnet.config.errors import InputError
+from essnet.file_lock import HeldByOther, hold
 
 Progress = Callable[[str, int, int], None]
 """Is told what is done, how far it is, and how far it goes; (..., 0, 0) where that is not known."""
@@ -192,12 +192,11 @@ def _in_lists(items: Iterable[Item], length: int) -> Iterator[list[Item]]:
 
 @contextmanager
 def _held(output: Path) -> Iterator[None]:
-    """Hold the folder for this build; the system lets go of it when the process dies."""
-    with (output / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"{output}: another build is at work there; wait for it, or choose another --output"
-            ) from None
-        yield
+    """Hold the folder for this build."""
+    try:
+        with hold(output / ".lock"):
+            yield
+    except HeldByOther as error:
+        raise InputError(
+            f"{output}: another build is at work there, process {error}; wait for it, or choose another --output"
+        ) from None

@@ -5,12 +5,10 @@ Run lengths are COCO's: they go down the columns, background first, and alternat
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from essnet.machine_code import compiled
 
 _FOUR_TIMES = np.uint64(0x0001_0001_0001_0001)
 
@@ -18,15 +16,7 @@ MALFORMED = -1
 """What `read_counts` returns for text that is no run lengths."""
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile at the first call, without Python's lock, and keep the machine code on disk."""
-    try:
-        return njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # nowhere to write: compile in every process
-        return njit(nogil=True)(function)
-
-
-@_compiled
+@compiled
 def read_counts(text: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64]) -> int:
     """Read COCO's compressed run lengths into `counts`, which is as long as `text`; returns how many there are.
 
@@ -60,7 +50,7 @@ def read_counts(text: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64]) -> i
     return num_counts
 
 
-@_compiled
+@compiled
 def covered(counts: npt.NDArray[np.int64], num_pixels: int) -> int:
     """Pixels that run lengths cover; MALFORMED if one is negative or they are not `num_pixels` together."""
     ends = np.int64(0)
@@ -75,7 +65,7 @@ def covered(counts: npt.NDArray[np.int64], num_pixels: int) -> int:
     return int(inside) if ends == num_pixels else MALFORMED
 
 
-@_compiled
+@compiled
 def paint(columns: npt.NDArray[np.uint16], counts: npt.NDArray[np.int64], class_id: int) -> None:
     """Paint what the run lengths cover, over what is there; `columns` begins with the mask, column by column."""
     start = 0
@@ -86,7 +76,7 @@ def paint(columns: npt.NDArray[np.uint16], counts: npt.NDArray[np.int64], class_
         start = end
 
 
-@_compiled
+@compiled
 def to_png_rows(
     columns: npt.NDArray[np.uint16],
     rows: npt.NDArray[np.uint8],

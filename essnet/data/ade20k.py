@@ -28,5 +28,5 @@ def ade20k_dataset(*, root: Path, split: str) -> PairedFilesDataset:
             labels=FilesOf(folder / "annotations" / _FOLDERS[split], ".png"),
         ),
         classes=classes.table,
-        lookup=LabelLookup(class_ids=classes.ids, ignored=(0,)),
+        labels=LabelLookup(class_ids=classes.ids, ignored=(0,)),
     )

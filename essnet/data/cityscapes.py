@@ -39,7 +39,7 @@ def cityscapes_dataset(*, root: Path, split: str) -> PairedFilesDataset:
             )
         ],
         classes=classes.table,
-        lookup=LabelLookup(
+        labels=LabelLookup(
             class_ids=classes.ids, ignored={*range(_LAST_ID + 1), _LICENCE_PLATE}.difference(classes.ids)
         ),
     )

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from essnet.config.errors import InputError
+from essnet.data.text_files import read_text
 
 Colour: TypeAlias = tuple[int, int, int]
 """Red, green and blue, 0..255."""
@@ -80,14 +81,7 @@ def read_class_table(path: Path) -> ClassTable:
     A byte-order mark, CRLF line ends and blank lines at the end are tolerated. Raises InputError if the file
     is missing or not UTF-8 text, holds no name, an empty name, or the same name twice.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not UTF-8 text; expected one class name a line") from None
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; expected a text file with one class name a line") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected one class name a line") from None
+    text = read_text(path, expected="a text file with one class name a line")
     names = [line.strip() for line in text.rstrip().split("\n")]
     if names == [""]:
         raise InputError(f"{path}: holds no class name; expected one a line")

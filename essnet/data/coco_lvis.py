@@ -46,7 +46,7 @@ class CocoLvisDataset(PairedFilesDataset):
         super().__init__(
             files=_pairs(root / "masks" / split, folder, recorded=images is None),
             classes=ClassTable(tuple(row.name for row in rows)),
-            lookup=LabelLookup(class_ids=[row.id for row in rows], ignored=(IGNORED,)),
+            labels=LabelLookup(class_ids=[row.id for row in rows], ignored=(IGNORED,)),
         )
 
 

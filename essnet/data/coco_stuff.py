@@ -44,7 +44,7 @@ def coco_stuff10k_dataset(*, root: Path, split: str) -> PairedFilesDataset:
             labels=FilesOf(folder / "annotations", ".mat"),
         ),
         classes=classes.table,
-        lookup=LabelLookup(class_ids=classes.ids, ignored=(0,)),
+        labels=LabelLookup(class_ids=classes.ids, ignored=(0,)),
         read_ids=partial(read_mat_ids, variable="S"),
     )
 
@@ -70,7 +70,7 @@ def coco_stuff_dataset(*, root: Path, split: str) -> PairedFilesDataset:
             passed_over="_labelTrainIds",  # other tools write theirs beside the labels
         ),
         classes=classes.table,
-        lookup=LabelLookup(class_ids=[number - 1 for number in classes.ids], ignored=(_UNLABELLED,)),
+        labels=LabelLookup(class_ids=[number - 1 for number in classes.ids], ignored=(_UNLABELLED,)),
     )
 
 

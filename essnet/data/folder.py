@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-from torch.utils.data import Dataset
-from torchvision import tv_tensors
-
 from essnet.config.errors import InputError
 from essnet.data.class_table import read_class_table
 from essnet.data.folder_layout import list_pairs
 from essnet.data.folder_scan import scan_folder
-from essnet.data.image_files import read_image, read_mask_ids
 from essnet.data.mask_labels import MaskLabels
+from essnet.data.paired_files import PairedFilesDataset
 
 
-class FolderDataset(Dataset[tuple[tv_tensors.Image, tv_tensors.Mask]]):
+class FolderDataset(PairedFilesDataset):
     """Images and masks in folders: `images/<split>/`, `masks/<split>/` with the same stems, `classes.txt`.
 
     Images are jpg, jpeg, png, webp, bmp, tif or tiff of any mode and become upright RGB (alpha dropped);
@@ -41,14 +37,14 @@ class FolderDataset(Dataset[tuple[tv_tensors.Image, tv_tensors.Mask]]):
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         root = Path(root)
-        self.pairs = list_pairs(root, split)
-        self.classes = read_class_table(root / "classes.txt")
-        self._labels = MaskLabels(classes=self.classes, ignore_value=ignore_value, reduce_zero_label=reduce_zero_label)
+        pairs = list_pairs(root, split)
+        classes = read_class_table(root / "classes.txt")
+        labels = MaskLabels(classes=classes, ignore_value=ignore_value, reduce_zero_label=reduce_zero_label)
         scan = scan_folder(
             root=root,
             split=split,
-            pairs=self.pairs,
-            labels=self._labels,
+            pairs=pairs,
+            labels=labels,
             cache_dir=cache_dir,
             progress=progress,
         )
@@ -56,18 +52,4 @@ class FolderDataset(Dataset[tuple[tv_tensors.Image, tv_tensors.Mask]]):
             raise InputError(f"{root / 'masks' / split}: all pixels of all masks are ignored; nothing to learn from")
         self.class_pixels = scan.class_pixels
         self.ignored_pixels = scan.ignored_pixels
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-        pair = self.pairs[index]
-        ids = read_mask_ids(pair.mask)
-        pixels = read_image(pair.image, mask_size=(ids.shape[0], ids.shape[1]))
-        image = torch.from_numpy(pixels).permute(2, 0, 1)  # channels last in memory, as transforms like it
-        mask = torch.from_numpy(self._labels.to_targets(ids, path=pair.mask))
-        return tv_tensors.Image(image), tv_tensors.Mask(mask)
-
-    def describe(self, index: int) -> str:
-        """Return the item's image file, for messages."""
-        return self.pairs[index].image.name
+        super().__init__(files=[(str(pair.image), str(pair.mask)) for pair in pairs], classes=classes, labels=labels)

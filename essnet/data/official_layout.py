@@ -9,6 +9,7 @@ from pathlib import Path
 
 from essnet.config.errors import InputError
 from essnet.data.paired_files import FilePair
+from essnet.data.text_files import read_text
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,7 @@ def read_names(path: Path) -> list[str]:
 
     Raises InputError if there is no such list, it cannot be read, or it is empty.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; expected a list of image names") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not UTF-8 text; expected a list of image names") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a list of image names") from None
+    lines = read_text(path, expected="a list of image names").splitlines()
     names = [Path(line.split()[0]).stem for line in lines if line.strip()]
     if not names:
         raise InputError(f"{path}: is empty; expected a list of image names")

@@ -1,10 +1,10 @@
-"""Published data sets: an image file and a label file each, without a look at all of them at the start."""
+"""Data sets in files: an image file and a label file each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,14 @@ from torchvision import tv_tensors
 from essnet.data.class_table import ClassTable
 from essnet.data.folder_layout import Pair
 from essnet.data.image_files import read_image, read_mask_ids
-from essnet.data.label_lookup import LabelLookup
+
+
+class Labels(Protocol):
+    """What turns the values of a label file into class indices."""
+
+    def to_targets(self, ids: npt.NDArray[np.integer], /, *, path: Path) -> npt.NDArray[np.int64]:
+        """Class indices (H, W), with IGNORE_INDEX; raises InputError that names `path` for an unknown value."""
+
 
 FilePair: TypeAlias = tuple[str, str]
 """Paths of an image and its label: 118,287 pairs of text take 30 MiB, of Path objects 80."""
@@ -35,12 +42,12 @@ class PairedFilesDataset(Dataset[tuple[tv_tensors.Image, tv_tensors.Mask]]):
         *,
         files: Sequence[FilePair],
         classes: ClassTable,
-        lookup: LabelLookup,
+        labels: Labels,
         read_ids: Callable[[Path], npt.NDArray[np.integer]] = read_mask_ids,
     ) -> None:
         self.classes = classes
         self._files = files
-        self._lookup = lookup
+        self._labels = labels
         self._read_ids = read_ids
 
     def __len__(self) -> int:
@@ -60,7 +67,7 @@ class PairedFilesDataset(Dataset[tuple[tv_tensors.Image, tv_tensors.Mask]]):
     def read_targets(self, index: int) -> npt.NDArray[np.int64]:
         """The labels of an item alone, (H, W) int64, without decoding its image."""
         path = self.pair(index).mask
-        return self._lookup.to_targets(self._read_ids(path), path=path)
+        return self._labels.to_targets(self._read_ids(path), path=path)
 
     def describe(self, index: int) -> str:
         """Return the item's image file, for messages."""

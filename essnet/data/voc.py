@@ -58,7 +58,7 @@ def voc_dataset(*, root: Path, split: str, year: int = 2012, augmented: bool = F
     return PairedFilesDataset(
         files=files,
         classes=classes.table,
-        lookup=LabelLookup(class_ids=classes.ids, ignored=(_BORDER,)),
+        labels=LabelLookup(class_ids=classes.ids, ignored=(_BORDER,)),
         read_ids=_read_ids,
     )
 

@@ -14,9 +14,6 @@ Resuming needs these files only: nothing is unpickled, and a driver that was kil
 
 from __future__ import annotations
 
-import fcntl
-import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,6 +22,7 @@ from typing import Any
 
 from essnet.atomic_files import read_json, write_json
 from essnet.config import InputError
+from essnet.file_lock import HeldByOther, hold
 
 PENDING, RUNNING, COMPLETED, STOPPED, FAILED = "PENDING", "RUNNING", "COMPLETED", "STOPPED", "FAILED"
 ENDED = (COMPLETED, STOPPED)
@@ -106,35 +104,3 @@ class SweepFolder:
                 f"{self.path}: this sweep is running already, in process {error}; "
                 "wait for it, or choose another name=..."
             ) from None
-
-
-class HeldByOther(Exception):
-    """Another process holds a lock; the text is its process id."""
-
-
-@contextmanager
-def hold(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
-    """Hold the lock file `path` while the block runs; the system lets go of it when the process dies.
-
-    Raises
-    ------
-    HeldByOther
-        If another process still holds it after `wait_seconds`.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + wait_seconds
-    with path.open("a+") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() >= deadline:
-                    file.seek(0)
-                    raise HeldByOther(file.read() or "unknown") from None
-                time.sleep(0.2)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-        file.truncate(0)

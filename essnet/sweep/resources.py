@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
 
 from essnet.config import InputError, ResourcesConfig
+from essnet.cores import available_cores
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def plan_placement(config: ResourcesConfig, *, num_trials: int) -> Placement:
     InputError
         If a trial asks for more than the machine has; it would wait for ever.
     """
-    cpus_there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus_there = available_cores()
     gpus_there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     gpus = config.gpus if config.gpus is not None else float(gpus_there > 0)
     if gpus > gpus_there:

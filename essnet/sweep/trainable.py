@@ -14,7 +14,7 @@ from ray import tune
 from essnet.atomic_files import write_atomically, write_json
 from essnet.config import InputError, TrialConfig, to_yaml
 from essnet.config.overrides import flatten
-from essnet.sweep.folder import hold
+from essnet.file_lock import hold
 from essnet.tracking import MlflowTracker, RunStore
 from essnet.training import NonFiniteLossError, Trainer
 

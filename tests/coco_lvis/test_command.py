@@ -51,7 +51,7 @@ def test_the_result_is_one_line_of_json(folder: Path, capsys: pytest.CaptureFixt
     assert first["images_per_second"] > 0
     assert first["splits"]["train"]["written"] == 6
     assert "train: 6 masks, 6 written now; images left out: none" in output.err
-    assert run(*command, "--resume", "--verify") == 0
+    assert run(*command, "--verify") == 0
     second = json.loads(capsys.readouterr().out)
     assert (second["written"], second["skipped"], second["verified"], second["differing"]) == (0, 12, 12, [])
 

@@ -11,7 +11,7 @@ from essnet.sweep.resources import plan_placement
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch):
     def make(cpus: int, gpus: int) -> None:
-        monkeypatch.setattr(resources.os, "sched_getaffinity", lambda _: set(range(cpus)), raising=False)
+        monkeypatch.setattr(resources, "available_cores", lambda: cpus)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
 

@@ -24,14 +24,9 @@ _SMALLEST_SQUARE = SMALLEST_DISTANCE * SMALLEST_DISTANCE
 _UNROLLED = 4
 
 
-def padded_dim(embedding_dim: int) -> int:
-    """Return the number of dimensions that the kernels compute with; those beyond D are 0."""
-    return -(-embedding_dim // _UNROLLED) * _UNROLLED
-
-
 def padded_rows(embeddings: Tensor) -> Tensor:
-    """Return embeddings (N, D), detached, as contiguous rows of `padded_dim` entries."""
-    missing = padded_dim(embeddings.shape[1]) - embeddings.shape[1]
+    """Return embeddings (N, D), detached, as contiguous rows; D is filled up with zeros to a multiple of four."""
+    missing = -embeddings.shape[1] % _UNROLLED
     rows = embeddings.detach()
     return functional.pad(rows, (0, missing)) if missing else rows.contiguous()
 
@@ -58,10 +53,13 @@ def rank(pixels: Any, blocks: Any, num_classes: Any, by_distance: Any, ranks: An
     """
     width = blocks.shape[2]
     for b in range(len(blocks)):
+        for t in range(len(pixels)):
+            for c in range(width):
+                ranks[b, t, c] = np.float32(0)
         if by_distance:
-            _squared_distances(pixels, blocks[b], ranks[b])
+            _add_squared_distances(pixels, blocks[b], ranks[b])
         else:
-            _negative_products(pixels, blocks[b], ranks[b])
+            _add_negative_products(pixels, blocks[b], ranks[b])
     last = len(blocks) - 1
     for t in range(len(pixels)):
         for c in range(num_classes - last * width, width):
@@ -69,11 +67,8 @@ def rank(pixels: Any, blocks: Any, num_classes: Any, by_distance: Any, ranks: An
 
 
 @compiled
-def _squared_distances(pixels: Any, block: Any, ranks: Any) -> None:
+def _add_squared_distances(pixels: Any, block: Any, ranks: Any) -> None:
     dim, width = block.shape
-    for t in range(len(pixels)):
-        for c in range(width):
-            ranks[t, c] = np.float32(0)
     for d in range(0, dim, 4):
         for t in range(len(pixels)):
             e0, e1, e2, e3 = pixels[t, d], pixels[t, d + 1], pixels[t, d + 2], pixels[t, d + 3]
@@ -84,11 +79,8 @@ def _squared_distances(pixels: Any, block: Any, ranks: Any) -> None:
 
 
 @compiled
-def _negative_products(pixels: Any, block: Any, ranks: Any) -> None:
+def _add_negative_products(pixels: Any, block: Any, ranks: Any) -> None:
     dim, width = block.shape
-    for t in range(len(pixels)):
-        for c in range(width):
-            ranks[t, c] = np.float32(0)
     for d in range(0, dim, 4):
         for t in range(len(pixels)):
             e0, e1, e2, e3 = pixels[t, d], pixels[t, d + 1], pixels[t, d + 2], pixels[t, d + 3]

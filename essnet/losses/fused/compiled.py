@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import os
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import config, njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from essnet import machine_code
 
 # What lets a loop become vectors: sums in any order, fused products and sums, reciprocals by approximation and
 # a Newton step. NaN and infinity keep their meaning.
@@ -27,37 +25,8 @@ _LOWEST_EXPONENT = np.float32(-60)
 SMALLEST_DISTANCE = np.float32(1e-18)
 
 
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile for this processor at the first call, without Python's lock, and keep the machine code on disk."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": _ARITHMETIC, "error_model": "numpy"}
-    folder = _folder_for_machine_code()
-    if folder is None:  # nowhere to write: compile in every process
-        return njit(**options)(function)
-    settings: Any = config
-    before, settings.CACHE_DIR = settings.CACHE_DIR, str(folder)
-    try:
-        return njit(cache=True, **options)(function)
-    finally:
-        settings.CACHE_DIR = before
-
-
-@functools.cache
-def _folder_for_machine_code() -> Path | None:
-    """Return a writable folder named after the kernels' sources; None where there is none.
-
-    numba itself notices only changes of the file that a kernel is in, not of those whose functions it calls.
-    """
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
-    for parent in (Path(__file__).parent / "__pycache__", Path("~/.cache/essnet").expanduser()):
-        folder = parent / f"kernels-{digest}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(folder, os.W_OK):
-            return folder
-    return None
+compiled = functools.partial(machine_code.compiled, fastmath=_ARITHMETIC, error_model="numpy")
+"""Decorates a kernel."""
 
 
 def _float_pair(llvm_name: str) -> Any:
