@@ -1,5 +1,6 @@
 """Data sets, joint augmentation, exact loading, and pictures of labels."""
 
+from essnet.data.batch_sampler import TrainBatchSampler
 from essnet.data.class_table import ClassTable, class_colours, read_class_table
 from essnet.data.datasets import build_dataset, build_transform
 from essnet.data.folder import FolderDataset
@@ -8,7 +9,6 @@ from essnet.data.loading import (
     AugmentedDataset,
     BatchLoader,
     SegmentationDataset,
-    TrainBatchSampler,
     eval_loader,
     train_loader,
 )

@@ -8,10 +8,11 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 
 from essnet.config.errors import InputError
+from essnet.data.batch_sampler import TrainBatchSampler
 from essnet.data.class_table import ClassTable
 from essnet.data.transforms import PADDING_COLOUR
 from essnet.labels import IGNORE_INDEX
@@ -20,8 +21,8 @@ Sample: TypeAlias = tuple[tv_tensors.Image, tv_tensors.Mask]
 Batch: TypeAlias = tuple[Tensor, Tensor]
 Transform: TypeAlias = Callable[[tv_tensors.Image, tv_tensors.Mask], Sample]
 
-# First word of every seed, so that no two purposes ever share a random stream.
-_ORDER_STREAM, _AUGMENTATION_STREAM = 1, 2
+# First word of every seed, so that no two purposes ever share a random stream; the order of the data has 1.
+_AUGMENTATION_STREAM = 2
 
 
 class SegmentationDataset(Protocol):
@@ -37,39 +38,6 @@ class SegmentationDataset(Protocol):
 
     def describe(self, index: int) -> str:
         """Name an item for a message: its file, where it has one."""
-
-
-class TrainBatchSampler(Sampler[list[tuple[int, int]]]):
-    """Endless batches of (index, draw); draw is the number of the sample since the start of training.
-
-    Each epoch is a permutation of the data set that depends on (seed, epoch) alone. Batches run over the
-    epoch's edge, so all are full. With `start_step` the sampler begins with the batch that an uninterrupted
-    one yields at that step. Raises ValueError if `length` or `batch_size` is below 1.
-    """
-
-    def __init__(self, *, length: int, batch_size: int, seed: int, start_step: int = 0) -> None:
-        if length < 1 or batch_size < 1 or start_step < 0 or seed < 0:
-            raise ValueError(
-                f"length={length} and batch_size={batch_size} must be at least 1, "
-                f"start_step={start_step} and seed={seed} at least 0"
-            )
-        self.length = length
-        self.batch_size = batch_size
-        self.seed = seed
-        self.start_step = start_step
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        draw = self.start_step * self.batch_size
-        epoch = -1
-        while True:
-            batch = []
-            for _ in range(self.batch_size):
-                if draw // self.length != epoch:
-                    epoch = draw // self.length
-                    order = np.random.default_rng((_ORDER_STREAM, self.seed, epoch)).permutation(self.length)
-                batch.append((int(order[draw % self.length]), draw))
-                draw += 1
-            yield batch
 
 
 class AugmentedDataset(Dataset[Sample]):

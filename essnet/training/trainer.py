@@ -13,7 +13,8 @@ from torch import Tensor
 from essnet.atomic_files import write_atomically, write_json
 from essnet.config import TrialConfig
 from essnet.data import eval_loader, train_loader
-from essnet.data.loading import Batch, TrainBatchSampler
+from essnet.data.batch_sampler import TrainBatchSampler
+from essnet.data.loading import Batch
 from essnet.training.checkpoint import CheckpointFolder, open_checkpoint
 from essnet.training.evaluation import evaluate, prediction_picture
 from essnet.training.memory import loss_memory_mib

@@ -1,36 +1,24 @@
-"""`data`: making data sets."""
+"""`data build-coco-lvis`: the 1,284-class masks out of LVIS and COCO-Stuff."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from essnet.cli.progress import show_progress
 from essnet.cli.terminal import Debug, Json, check_writable, clock, people_console, print_json
 from essnet.cores import available_cores
 
 if TYPE_CHECKING:
-    from essnet.coco_lvis.builder import Progress
     from essnet.coco_lvis.results import BuildResult
 
-app = typer.Typer(help="Data sets: make one.", context_settings={"help_option_names": ["-h", "--help"]})
-
-_LINE_SECONDS = 5.0
 _IDS_SHOWN = 5
 
 
-@app.callback(invoke_without_command=True)
-def _data(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
-
-
-@app.command("build-coco-lvis")
 def build_coco_lvis(
     images: Annotated[
         Path, typer.Option("--images", help="Folder of COCO's images: train2017/ and val2017/.", show_default=False)
@@ -84,7 +72,7 @@ def build_coco_lvis(
     )
     console = people_console(as_json)
     try:
-        with _progress(console) as progress:
+        with show_progress(console, "masks") as progress:
             result = build(
                 request, workers=available_cores() if workers is None else workers, verify=verify, progress=progress
             )
@@ -100,53 +88,6 @@ def build_coco_lvis(
 
 def _given(**files: Path | None) -> dict[str, Path]:
     return {name: path for name, path in files.items() if path is not None}
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Progress]:
-    """Show how far the build is, with the time left: a bar on a terminal, a line every few seconds elsewhere."""
-    if not console.is_terminal:
-        yield _Lines(console).tell
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=console) as bars:
-        tasks: dict[str, Any] = {}
-
-        def tell(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                for task in [task for task in bars.tasks if task.total is None]:  # what came before has ended
-                    bars.remove_task(task.id)
-                tasks[what] = bars.add_task(what, total=total or None)
-            bars.update(tasks[what], completed=done)
-
-        yield tell
-
-
-class _Lines:
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._what = ""
-
-    def tell(self, what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if what != self._what:
-            self._what, self._begin, self._first, self._told = what, now, done, now
-            if not total:
-                self._console.print(what, markup=False)
-        if total and (now - self._told >= _LINE_SECONDS or done == total):
-            self._told = now
-            pace = (done - self._first) / max(now - self._begin, 1e-9)
-            left = f", {pace:.0f} a second, {clock((total - done) / pace)} left" if pace and done < total else ""
-            self._console.print(f"{what}: {done} of {total} masks{left}", markup=False)
 
 
 def _print_result(result: BuildResult, console: Console) -> None:
