@@ -1,4 +1,4 @@
-"""Where the rule in essnet/losses/paths.py comes from: the three ways to the k-nearest loss, side by side.
+"""Where the rule in essnet/losses/paths.py comes from: the four ways to the k-nearest loss, side by side.
 
     python benchmarks/paths.py [--threads 1] [--pixels 32768] [--similarity l2]
 
@@ -20,13 +20,14 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from essnet.losses.candidates import Candidates
-from essnet.losses.fused import fused_loss_sum
+from essnet.losses.fused import strip_loss_sum, tile_loss_sum
 from essnet.losses.plain import plain_loss_sum
 from essnet.losses.rows import Rows
 from essnet.neighbours import SIMILARITIES, build_index
 
 NUM_CLASSES = (19, 50, 100, 150, 200, 300, 500, 1284)
 NUM_NEIGHBOURS = (7, 31)
+PATHS = ("dense", "search", "tiles", "strips")
 ROUNDS = 7
 
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--similarity", choices=SIMILARITIES, default="l2")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print("classes   k    dense   search    fused   ms")
+    print("classes   k" + "".join(f"{name:>9}" for name in PATHS) + "   ms")
     for num_neighbours in NUM_NEIGHBOURS:
         for num_classes in NUM_CLASSES:
             if num_neighbours < num_classes - 1:
@@ -51,14 +52,14 @@ def main() -> None:
                     similarity=arguments.similarity,
                 )
                 medians = interleaved_medians(ways)
-                figures = "".join(f"{1e3 * medians[name]:9.1f}" for name in ("dense", "search", "fused"))
+                figures = "".join(f"{1e3 * medians[name]:9.1f}" for name in PATHS)
                 print(f"{num_classes:7d} {num_neighbours:3d}{figures}", flush=True)
 
 
 def ways_to_the_loss(
     *, num_pixels: int, num_classes: int, embedding_dim: int, num_neighbours: int, similarity: str
 ) -> dict[str, Callable[[], object]]:
-    """Return the three paths as functions of nothing, on the same random unit embeddings."""
+    """Return the four paths as functions of nothing, on the same random unit embeddings."""
     generator = torch.Generator().manual_seed(0)
     rows = Rows(
         pixels=functional.normalize(torch.randn(num_pixels, embedding_dim, generator=generator)),
@@ -78,7 +79,8 @@ def ways_to_the_loss(
     return {
         "dense": lambda: plain(False),
         "search": lambda: plain(True),
-        "fused": lambda: fused_loss_sum(rows, nearest, by_distance=by_distance, with_gradients=True),
+        "tiles": lambda: tile_loss_sum(rows, nearest, by_distance=by_distance, with_gradients=True),
+        "strips": lambda: strip_loss_sum(rows, nearest, by_distance=by_distance, with_gradients=True),
     }
 
 

@@ -40,10 +40,11 @@ def candidate_softmax_loss(
     def loss_sum(with_gradients: bool) -> LossSum:
         by_distance = similarity == "l2"
         path = choose_path(rows, candidates, backend=backend, search=search)
-        if path == "fused":
-            from essnet.losses.fused import fused_loss_sum  # numba takes a second to import
+        if path in ("strips", "tiles"):
+            from essnet.losses.fused import strip_loss_sum, tile_loss_sum  # numba takes a second to import
 
-            return fused_loss_sum(rows, candidates, by_distance=by_distance, with_gradients=with_gradients)
+            fused = strip_loss_sum if path == "strips" else tile_loss_sum
+            return fused(rows, candidates, by_distance=by_distance, with_gradients=with_gradients)
         index = None
         if path == "search":
             index = build_index(rows.classes, similarity=similarity, backend=backend, search=search)

@@ -1,6 +1,7 @@
 """Which way an embedding loss is computed: one rule, in one place.
 
-`fused`   compiled kernels: neighbours, softmax and gradients of a tile of pixels in one pass
+`strips`  compiled kernels, where classes are few: vectors of pixels
+`tiles`   compiled kernels, for any candidates: vectors of classes
 `dense`   plain torch: all classes' logits of a chunk of pixels, of which a k-nearest loss keeps the k largest
 `search`  plain torch: neighbours from an index, whose embeddings are gathered
 """
@@ -16,25 +17,32 @@ from torch import Tensor
 from essnet.losses.candidates import Candidates
 from essnet.losses.rows import Rows
 
-Path = Literal["fused", "dense", "search"]
+Path = Literal["strips", "tiles", "dense", "search"]
 
 # What the compiled kernels are exact for; the rest, NaN as well, is left to the plain engine. Logits whose last digit
 # is below 0.1, and a scale for which a hidden class stays hidden.
 _LARGEST_LOGIT = 1e6
 _SMALLEST_SCALE = 1e-6
 
-# What one own class costs (found, gathered, its gradient scattered), in classes of a dense chunk. Milliseconds of
-# benchmarks/paths.py for 32,768 pixels of dimension 12, l2, one thread of an AMD EPYC with AVX-512:
+# Milliseconds of benchmarks/paths.py for 32,768 pixels of dimension 12, l2, one thread of an AMD EPYC with AVX-512:
 #
-#                     k = 7                    k = 31
-#   classes    dense search fused       dense search fused
-#        19       27     31    11
-#        50       47     48    12          75    154    32
-#       100       95     66    16         101    172    26
-#       150      134     77    17         136    200    27
-#       200      151     80    16         203    266    39
-#       300      315    102    24         247    264    32
-#     1,284    1,020    262    42         998    424    53
+#                        k = 7                           k = 31
+#   classes   dense search  tiles strips     dense search  tiles strips
+#        19      27     31     10      2
+#        50      44     46     11      3        65    118     23      5
+#       100      77     58     14      6       104    156     25      8
+#       150     109     67     15      9       135    183     26     12
+#       200     138     72     17     13       167    204     28     16
+#       300     204     87     19     15       234    237     30     24
+#       500     235    108     22     28       367    283     34     46
+#     1,284     588    196     34     78     1,263    537     66    136
+#
+# At dimension 64 tiles overtake strips at some 200 classes with k = 7 and 400 with k = 31; for the exact loss at
+# 200 to 250 in either dimension.
+MAX_STRIP_CLASSES = 192
+STRIP_CLASSES_PER_NEIGHBOUR = 4
+
+# What one own class costs (found, gathered, its gradient scattered), in classes of a dense chunk.
 DENSE_CLASSES_PER_OWN_CLASS = 5
 
 
@@ -44,11 +52,19 @@ def choose_path(rows: Rows, candidates: Candidates, *, backend: str, search: str
     if searches and (backend != "auto" or search != "exact"):
         return "search"
     if fused_can_take(rows):
-        return "fused"
+        return "strips" if _strips_pay(candidates, num_classes=rows.num_classes) else "tiles"
     if not searches:
         return "dense"
     dense_pays = rows.num_classes <= DENSE_CLASSES_PER_OWN_CLASS * (1 + candidates.num_neighbours)
     return "dense" if dense_pays and not len(candidates.shared) else "search"
+
+
+def _strips_pay(candidates: Candidates, *, num_classes: int) -> bool:
+    """Return whether classes are few, and a pixel's candidates are either all of them or its k nearest."""
+    k, num_shared = candidates.num_neighbours, len(candidates.shared)
+    if num_shared and (k > 0 or num_shared < num_classes or candidates.shared_logit_offset != 0):
+        return False
+    return num_classes <= MAX_STRIP_CLASSES + STRIP_CLASSES_PER_NEIGHBOUR * k
 
 
 def fused_can_take(rows: Rows) -> bool:

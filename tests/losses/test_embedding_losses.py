@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -16,10 +17,12 @@ from tests.oracles import all_logits, rows_of
 FLOAT64_ERRORS = {"value_error": 1e-12, "gradient_error": 1e-11}
 
 
-@pytest.fixture(params=["fused", "dense", "search"], autouse=True)
+@pytest.fixture(params=["strips", "tiles", "dense", "search"], autouse=True)
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Every test runs on every way to compute the loss; float64 never takes the fused one."""
-    if request.param != "fused":
+    """Every test runs on every way to compute the loss; float64 never takes a compiled one."""
+    if request.param == "tiles":
+        monkeypatch.setattr("essnet.losses.paths.MAX_STRIP_CLASSES", -math.inf)
+    if request.param in ("dense", "search"):
         monkeypatch.setattr("essnet.losses.paths.fused_can_take", lambda rows: False)
     if request.param == "search":
         monkeypatch.setattr("essnet.losses.paths.DENSE_CLASSES_PER_OWN_CLASS", 0)

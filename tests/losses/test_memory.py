@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -31,12 +32,13 @@ class LargestTensor(TorchDispatchMode):
 CHUNK_BYTES = 100_000
 
 
-@pytest.mark.parametrize("path", ["fused", "plain"])
+@pytest.mark.parametrize("path", ["strips", "tiles", "plain"])
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_nothing_is_larger_than_the_pixel_embeddings(
     path: str, name: str, similarity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("essnet.losses.paths.MAX_STRIP_CLASSES", math.inf if path == "strips" else -math.inf)
     if path == "plain":
         monkeypatch.setattr("essnet.losses.paths.fused_can_take", lambda rows: False)
     num_classes, dim = 900, 16

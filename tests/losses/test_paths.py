@@ -8,7 +8,13 @@ import torch
 
 from essnet.losses import knn_softmax_loss
 from essnet.losses.candidates import Candidates
-from essnet.losses.paths import DENSE_CLASSES_PER_OWN_CLASS, choose_path, fused_can_take
+from essnet.losses.paths import (
+    DENSE_CLASSES_PER_OWN_CLASS,
+    MAX_STRIP_CLASSES,
+    STRIP_CLASSES_PER_NEIGHBOUR,
+    choose_path,
+    fused_can_take,
+)
 from essnet.losses.rows import Rows
 from tests.losses.batches import assert_close, make_batch, run, run_oracle
 
@@ -24,6 +30,8 @@ def rows_of(*, num_classes: int = 11, dtype: torch.dtype = torch.float32, device
 
 NONE, SOME = torch.arange(0), torch.arange(4)
 EXACT, KNN, SAMPLED = Candidates(0, SOME), Candidates(3, NONE), Candidates(3, SOME)
+ALL, ONE_MORE = (Candidates(0, torch.arange(MAX_STRIP_CLASSES + more)) for more in (0, 1))
+KNN_THRESHOLD = MAX_STRIP_CLASSES + 3 * STRIP_CLASSES_PER_NEIGHBOUR
 WIDE = {"dtype": torch.float64}
 THRESHOLD = 4 * DENSE_CLASSES_PER_OWN_CLASS  # with 3 neighbours
 
@@ -31,13 +39,17 @@ THRESHOLD = 4 * DENSE_CLASSES_PER_OWN_CLASS  # with 3 neighbours
 @pytest.mark.parametrize(
     ("rows", "candidates", "asked", "path"),
     [
-        ({}, EXACT, {}, "fused"),
-        ({}, KNN, {}, "fused"),
-        ({}, SAMPLED, {}, "fused"),
+        ({"num_classes": MAX_STRIP_CLASSES}, ALL, {}, "strips"),
+        ({"num_classes": MAX_STRIP_CLASSES + 1}, ONE_MORE, {}, "tiles"),
+        ({}, KNN, {}, "strips"),
+        ({"num_classes": KNN_THRESHOLD}, KNN, {}, "strips"),
+        ({"num_classes": KNN_THRESHOLD + 1}, KNN, {}, "tiles"),
+        ({}, SAMPLED, {}, "tiles"),
+        ({}, EXACT, {}, "tiles"),  # not all classes
         ({}, KNN, {"backend": "faiss"}, "search"),
         ({}, KNN, {"backend": "torch"}, "search"),
         ({}, KNN, {"search": "approximate"}, "search"),
-        ({}, EXACT, {"backend": "torch"}, "fused"),  # nothing to search
+        ({}, EXACT, {"backend": "torch"}, "tiles"),  # nothing to search
         (WIDE, EXACT, {}, "dense"),
         (WIDE | {"num_classes": THRESHOLD}, KNN, {}, "dense"),
         (WIDE | {"num_classes": THRESHOLD + 1}, KNN, {}, "search"),
@@ -76,12 +88,12 @@ def test_without_numba_the_plain_engine_runs(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("similarity", ["l2", "cosine", "dot"])
-@pytest.mark.parametrize("num_classes", [THRESHOLD, THRESHOLD + 1])
-def test_all_paths_agree_on_both_sides_of_the_threshold(
+@pytest.mark.parametrize("num_classes", [THRESHOLD, THRESHOLD + 1, KNN_THRESHOLD, KNN_THRESHOLD + 1])
+def test_all_paths_agree_on_both_sides_of_the_thresholds(
     num_classes: int, similarity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = make_batch(num_classes=num_classes, size=(1, 16, 16))
     expected = run_oracle(batch, num_neighbours=3, similarity=similarity)
-    for path in ("fused", "dense", "search"):
+    for path in ("strips", "tiles", "dense", "search"):
         monkeypatch.setattr("essnet.losses.candidate_softmax.choose_path", lambda *a, path=path, **k: path)
         assert_close(run(knn_softmax_loss, batch, num_neighbours=3, similarity=similarity), expected)

@@ -49,6 +49,27 @@ smaller = _float_pair("llvm.minnum")
 larger = _float_pair("llvm.maxnum")
 
 
+def _exponent_reader() -> Any:
+    """Return the whole number e for which a positive float32 lies in [2^e sqrt(1/2), 2^e sqrt(2))."""
+
+    @intrinsic
+    def operation(_: Any, number: Any) -> Any:
+        def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+            word = ir.IntType(32)
+            bits = builder.bitcast(arguments[0], word)
+            # To the exponent field a mantissa above sqrt(2), 0x3504f3, adds one.
+            rounded = builder.add(bits, ir.Constant(word, 0x800000 - 0x3504F3))
+            exponent = builder.sub(builder.lshr(rounded, ir.Constant(word, 23)), ir.Constant(word, 127))
+            return builder.sitofp(exponent, ir.FloatType())
+
+        return types.float32(types.float32), generate
+
+    return operation
+
+
+_exponent = _exponent_reader()
+
+
 def _exponent_writer() -> Any:
     """Return 2 to a whole number from -126 to 127, by writing it where a float32 keeps its exponent."""
 
@@ -90,3 +111,26 @@ def exponential(x: Any) -> Any:
     p = p * r + np.float32(5.0000001201e-1)
     p = p * r * r + r + np.float32(1.0)
     return p * _power_of_two(n) if counts else np.float32(0)
+
+
+@compiled
+def log_one_plus(x: Any) -> Any:
+    """Return log(1 + x) for float32 0 <= x < 1e30, within 3 units in the last place, however small x is.
+
+    1 + x = m 2^e with m between sqrt(1/2) and sqrt(2), and log m by the polynomial of Moshier's Cephes library
+    (logf.c).
+    """
+    small = x < np.float32(0.41421356)
+    e = np.float32(0) if small else _exponent(np.float32(1) + x)
+    f = x if small else (np.float32(1) + x) * _power_of_two(-e) - np.float32(1)
+    p = np.float32(7.0376836292e-2)
+    p = p * f + np.float32(-1.1514610310e-1)
+    p = p * f + np.float32(1.1676998740e-1)
+    p = p * f + np.float32(-1.2420140846e-1)
+    p = p * f + np.float32(1.4249322787e-1)
+    p = p * f + np.float32(-1.6668057665e-1)
+    p = p * f + np.float32(2.0000714765e-1)
+    p = p * f + np.float32(-2.4999993993e-1)
+    p = p * f + np.float32(3.3333331174e-1)
+    square = f * f
+    return p * square * f - np.float32(0.5) * square + f + e * np.float32(0.693147181)

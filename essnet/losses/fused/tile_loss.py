@@ -1,11 +1,8 @@
-"""The fused engine: compiled kernels for float32 on a CPU, on as many threads as torch uses."""
+"""The fused loss of rows by tiles of pixels and blocks of classes, for any candidates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,6 +10,7 @@ from torch import Tensor
 
 from essnet.losses.candidates import Candidates, LossSum
 from essnet.losses.fused.class_blocks import class_blocks, classes_of_blocks, padded_rows
+from essnet.losses.fused.threads import even_parts, on_threads
 from essnet.losses.fused.tiles import softmax_tiles
 from essnet.losses.rows import Rows
 
@@ -27,7 +25,7 @@ TILE_PIXELS = 32
 
 
 @torch.no_grad()
-def fused_loss_sum(rows: Rows, candidates: Candidates, *, by_distance: bool, with_gradients: bool) -> LossSum:
+def tile_loss_sum(rows: Rows, candidates: Candidates, *, by_distance: bool, with_gradients: bool) -> LossSum:
     """Return the sum of the rows' losses and its gradients; rows are finite float32 on the CPU.
 
     Beside the gradients, each thread takes memory for class gradients of its own and for a tile of ranks.
@@ -73,9 +71,9 @@ def fused_loss_sum(rows: Rows, candidates: Candidates, *, by_distance: bool, wit
             searched_ranks=_tile_of_ranks(searched),
             shared_ranks=_tile_of_ranks(shared),
         )
-        for part in _even_parts(len(pixels))
+        for part in even_parts(len(pixels), at_least=MIN_PART_ROWS)
     ]
-    loss = rows.pixels.new_tensor(sum(_on_threads(part_sum, parts)))
+    loss = rows.pixels.new_tensor(sum(on_threads(part_sum, parts)))
     if not with_gradients:
         return LossSum(loss)
     grad_classes, grad_shared = parts[0].grad_classes, parts[0].grad_shared
@@ -105,20 +103,3 @@ def _tile_of_ranks(blocks: Tensor) -> Tensor:
     num_blocks, _, width = blocks.shape
     held = max(1, min(num_blocks, MAX_HELD_RANKS // width))
     return blocks.new_empty((held, TILE_PIXELS, width))
-
-
-def _even_parts(num_rows: int) -> list[slice]:
-    """Return as many even parts of the rows as torch has threads, or fewer."""
-    num_parts = max(1, min(torch.get_num_threads(), num_rows // MIN_PART_ROWS))
-    bounds = [num_rows * part // num_parts for part in range(num_parts + 1)]
-    return [slice(start, stop) for start, stop in pairwise(bounds)]
-
-
-def _on_threads(work: Callable[[_Part], float], parts: list[_Part]) -> list[float]:
-    """Return the results in order; this thread works on the first part."""
-    first, *others = parts
-    if not others:
-        return [work(first)]
-    with ThreadPoolExecutor(len(others)) as threads:
-        running = [threads.submit(work, part) for part in others]
-        return [work(first), *(future.result() for future in running)]
