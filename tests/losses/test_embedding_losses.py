@@ -210,6 +210,13 @@ def test_all_classes_as_negatives_equal_the_exact_softmax(similarity: str, num_n
     torch.testing.assert_close(actual, run(embedding_softmax_loss, batch, similarity=similarity))
 
 
+@each_loss
+@each_similarity
+def test_rivals_however_far_still_count(name: str, similarity: str) -> None:
+    batch = make_batch(dtype=torch.float64, logit_scale=1e13)
+    compare(name, batch, similarity=similarity, errors=FLOAT64_ERRORS)
+
+
 def test_a_negative_that_is_every_pixels_target_leaves_no_rival() -> None:
     batch = make_batch(ignored=0.0)
     batch.targets.fill_(4)

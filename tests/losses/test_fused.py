@@ -247,6 +247,27 @@ def test_machine_code_is_that_of_all_sources(tmp_path: Path) -> None:
     assert float(run_python(program)) == 32
 
 
+def test_a_process_that_compiles_computes_what_one_does_that_loads_the_machine_code(tmp_path: Path) -> None:
+    shutil.copytree(Path(essnet.__file__).parent, tmp_path / "essnet", ignore=shutil.ignore_patterns("__pycache__"))
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import torch\n"
+        "from essnet.losses.candidates import Candidates\n"
+        "from essnet.losses.fused import strip_loss_sum, tile_loss_sum\n"
+        "from essnet.losses.rows import Rows\n"
+        "torch.manual_seed(0); torch.set_num_threads(1)\n"
+        "rows = Rows(torch.randn(4000, 12), torch.randn(64, 12), torch.randint(64, (4000,)), torch.tensor(1.0))\n"
+        "for loss_sum in (strip_loss_sum, tile_loss_sum):\n"
+        "    for by_distance in (True, False):\n"
+        "        nearest = Candidates(7, torch.arange(0))\n"
+        "        result = loss_sum(rows, nearest, by_distance=by_distance, with_gradients=True)\n"
+        "        for tensor in (result.total, result.grad_pixels, result.grad_classes):\n"
+        "            print(hash(tensor.contiguous().numpy().tobytes()))\n"
+    )
+    compiling, loading = (run_python(program, PYTHONHASHSEED="0") for _ in range(2))
+    assert compiling == loading
+
+
 @each_kernel
 @pytest.mark.parametrize(
     ("spread", "scale", "by_distance"),

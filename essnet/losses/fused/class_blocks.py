@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from essnet.losses.fused.compiled import FAR, SMALLEST_DISTANCE, compiled, exponential, larger, smaller
+from essnet.losses.fused.compiled import FAR, SMALLEST_DISTANCE, exponential, inlined, larger, smaller
 
 # Four rows of a block, of its gradient, and a pixel's ranks stay in first-level cache, a tile's ranks in the second.
 MAX_BLOCK_CLASSES = 512
@@ -45,7 +45,7 @@ def classes_of_blocks(blocks: Tensor, num_classes: int, embedding_dim: int) -> T
     return blocks.transpose(1, 2).reshape(-1, blocks.shape[1])[:num_classes, :embedding_dim]
 
 
-@compiled
+@inlined
 def rank(pixels: Any, blocks: Any, num_classes: Any, by_distance: Any, ranks: Any) -> None:
     """Write what ranks classes: squared distances, or costs of products; FAR beyond the last class.
 
@@ -66,7 +66,7 @@ def rank(pixels: Any, blocks: Any, num_classes: Any, by_distance: Any, ranks: An
             ranks[last, t, c] = FAR
 
 
-@compiled
+@inlined
 def _add_squared_distances(pixels: Any, block: Any, ranks: Any) -> None:
     dim, width = block.shape
     for d in range(0, dim, 4):
@@ -78,7 +78,7 @@ def _add_squared_distances(pixels: Any, block: Any, ranks: Any) -> None:
                 ranks[t, c] += a0 * a0 + a1 * a1 + a2 * a2 + a3 * a3
 
 
-@compiled
+@inlined
 def _add_negative_products(pixels: Any, block: Any, ranks: Any) -> None:
     dim, width = block.shape
     for d in range(0, dim, 4):
@@ -89,7 +89,7 @@ def _add_negative_products(pixels: Any, block: Any, ranks: Any) -> None:
                 ranks[t, c] -= products
 
 
-@compiled
+@inlined
 def smallest(ranks: Any, b: Any, t: Any) -> Any:
     """Return the smallest rank of a pixel in a block."""
     least = FAR
@@ -98,7 +98,7 @@ def smallest(ranks: Any, b: Any, t: Any) -> Any:
     return least
 
 
-@compiled
+@inlined
 def softmax_pulls(ranks: Any, b: Any, t: Any, shift: Any, scale: Any, by_distance: Any) -> Any:
     """Return sum_c exp(scale (shift - cost_c)) over a block for a pixel, whose ranks become the classes' pulls.
 
@@ -120,7 +120,7 @@ def softmax_pulls(ranks: Any, b: Any, t: Any, shift: Any, scale: Any, by_distanc
     return total
 
 
-@compiled
+@inlined
 def add_gradients(
     pixels: Any, block: Any, pulls: Any, weights: Any, by_distance: Any, grad_pixels: Any, grad_block: Any
 ) -> None:
@@ -134,7 +134,7 @@ def add_gradients(
         _add_product_gradients(pixels, block, pulls, weights, grad_pixels, grad_block)
 
 
-@compiled
+@inlined
 def _add_distance_gradients(
     pixels: Any, block: Any, pulls: Any, weights: Any, grad_pixels: Any, grad_block: Any
 ) -> None:
@@ -162,7 +162,7 @@ def _add_distance_gradients(
             grad_pixels[t, d + 3] += g3
 
 
-@compiled
+@inlined
 def _add_product_gradients(
     pixels: Any, block: Any, pulls: Any, weights: Any, grad_pixels: Any, grad_block: Any
 ) -> None:

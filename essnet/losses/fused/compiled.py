@@ -25,8 +25,15 @@ _LOWEST_EXPONENT = np.float32(-60)
 SMALLEST_DISTANCE = np.float32(1e-18)
 
 
-compiled = functools.partial(machine_code.compiled, fastmath=_ARITHMETIC, error_model="numpy")
-"""Decorates a kernel."""
+kernel = functools.partial(machine_code.compiled, fastmath=_ARITHMETIC, error_model="numpy")
+"""Decorates what Python calls."""
+
+inlined = functools.partial(kernel, forceinline=True)
+"""Decorates what kernels call.
+
+Left to the compiler, a process that compiles a kernel runs other copies of such functions than one that loads the
+kernel's machine code, and their results differ by rounding.
+"""
 
 
 def _float_pair(llvm_name: str) -> Any:
@@ -88,7 +95,7 @@ def _exponent_writer() -> Any:
 _power_of_two = _exponent_writer()
 
 
-@compiled
+@inlined
 def exponential(x: Any) -> Any:
     """Return e^x for float32 x <= 0, within 2 units in the last place; 0 below -60, and 1 above 0.
 
@@ -113,7 +120,7 @@ def exponential(x: Any) -> Any:
     return p * _power_of_two(n) if counts else np.float32(0)
 
 
-@compiled
+@inlined
 def log_one_plus(x: Any) -> Any:
     """Return log(1 + x) for float32 0 <= x < 1e30, within 3 units in the last place, however small x is.
 

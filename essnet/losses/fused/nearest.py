@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from essnet.losses.fused.compiled import FAR, compiled, larger, smaller
+from essnet.losses.fused.compiled import FAR, inlined, larger, smaller
 
 # Each halves the interval; what is still together after so many differs by rounding.
 _MAX_BISECTIONS = 24
 
 
-@compiled
+@inlined
 def keep_nearest(
     ranks: Any,
     num_blocks: Any,
@@ -69,7 +69,7 @@ def keep_nearest(
     return num_kept
 
 
-@compiled
+@inlined
 def _bound(lanes: Any, k: Any) -> Any:
     """Return a bound that at least k lanes are within, and not many more; FAR if there are fewer."""
     low, high = FAR, -FAR
@@ -93,7 +93,7 @@ def _bound(lanes: Any, k: Any) -> Any:
     return high
 
 
-@compiled
+@inlined
 def _count_within(lanes: Any, bound: Any) -> Any:
     count = np.float32(0)
     for c in range(len(lanes)):
@@ -101,7 +101,7 @@ def _count_within(lanes: Any, bound: Any) -> Any:
     return count
 
 
-@compiled
+@inlined
 def _largest(row: Any, length: Any) -> Any:
     place = 0
     for j in range(1, length):

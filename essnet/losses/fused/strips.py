@@ -14,8 +14,9 @@ import numpy as np
 from essnet.losses.fused.compiled import (
     FAR,
     SMALLEST_DISTANCE,
-    compiled,
     exponential,
+    inlined,
+    kernel,
     larger,
     log_one_plus,
     smaller,
@@ -27,7 +28,7 @@ STRIP = 128
 _SMALLEST_SQUARE = SMALLEST_DISTANCE * SMALLEST_DISTANCE
 
 
-@compiled
+@kernel
 def softmax_strips(
     pixels: Any,
     targets: Any,
@@ -87,7 +88,7 @@ def softmax_strips(
     return total
 
 
-@compiled
+@inlined
 def _rank(strip: Any, classes: Any, by_distance: Any, ranks: Any) -> None:
     """Write squared distances, or negative products, of all classes and pixels."""
     num_classes, dim = classes.shape
@@ -107,7 +108,7 @@ def _rank(strip: Any, classes: Any, by_distance: Any, ranks: Any) -> None:
                     ranks[c, t] -= products
 
 
-@compiled
+@inlined
 def _keep_nearest(ranks: Any, nearest: Any) -> None:
     """Set all ranks to FAR but each pixel's smallest, as many as `nearest` (k, STRIP), scratch, has rows.
 
@@ -137,7 +138,7 @@ def _keep_nearest(ranks: Any, nearest: Any) -> None:
             ranks[c, t] = FAR if beyond else ranks[c, t]
 
 
-@compiled
+@inlined
 def _ranks_to_terms(ranks: Any, scale: Any, by_distance: Any, target_cost: Any, shift: Any, sums: Any) -> None:
     """Turn the rivals' ranks into softmax terms, for distances divided by the distance.
 
@@ -168,7 +169,7 @@ def _ranks_to_terms(ranks: Any, scale: Any, by_distance: Any, target_cost: Any, 
                 ranks[c, t] = term
 
 
-@compiled
+@inlined
 def _losses(
     scale: Any,
     by_distance: Any,
@@ -198,14 +199,14 @@ def _losses(
         target_slope[t] = slope / target_cost[t] if by_distance else slope
 
 
-@compiled
+@inlined
 def _terms_to_pulls(ranks: Any, weights: Any) -> None:
     for c in range(len(ranks)):
         for t in range(STRIP):
             ranks[c, t] *= weights[t]
 
 
-@compiled
+@inlined
 def _gradients(strip: Any, classes: Any, pulls: Any, by_distance: Any, grad_strip: Any, grad_classes: Any) -> None:
     """Write d loss / d pixels, and add d loss / d classes, for d loss / d cost = -pull (times the distance)."""
     num_classes, dim = classes.shape

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from essnet.losses.fused.class_blocks import add_gradients, rank, smallest, softmax_pulls
-from essnet.losses.fused.compiled import FAR, SMALLEST_DISTANCE, compiled, exponential, larger, smaller
+from essnet.losses.fused.compiled import FAR, SMALLEST_DISTANCE, exponential, inlined, kernel, larger, smaller
 from essnet.losses.fused.nearest import keep_nearest
 
 
-@compiled
+@kernel
 def softmax_tiles(
     pixels: Any,
     targets: Any,
@@ -90,7 +90,7 @@ def softmax_tiles(
     return total
 
 
-@compiled
+@inlined
 def _rank_targets(pixels: Any, targets: Any, classes: Any, by_distance: Any, ids: Any, costs: Any) -> None:
     """Make each pixel's target its first own class."""
     for t in range(len(pixels)):
@@ -106,7 +106,7 @@ def _rank_targets(pixels: Any, targets: Any, classes: Any, by_distance: Any, ids
         costs[0, t] = target_rank
 
 
-@compiled
+@inlined
 def _find_neighbours(
     pixels: Any, searched: Any, num_classes: Any, k: Any, by_distance: Any, ids: Any, costs: Any, ranks: Any
 ) -> None:
@@ -132,7 +132,7 @@ def _find_neighbours(
             costs[j + 1, t] = kept_ranks[t, j]
 
 
-@compiled
+@inlined
 def _ranks_to_costs(num_pixels: Any, by_distance: Any, costs: Any, shift: Any) -> None:
     """Turn the own classes' ranks into costs, and let the shift be the smallest of the rivals among them."""
     if by_distance:
@@ -146,7 +146,7 @@ def _ranks_to_costs(num_pixels: Any, by_distance: Any, costs: Any, shift: Any) -
             shift[t] = smaller(shift[t], costs[j, t])
 
 
-@compiled
+@inlined
 def _rank_shared(
     pixels: Any,
     blocks: Any,
@@ -167,7 +167,7 @@ def _rank_shared(
                 ranks[place // width, t, place % width] = FAR
 
 
-@compiled
+@inlined
 def _add_shared_terms(
     num_pixels: Any,
     num_blocks: Any,
@@ -193,7 +193,7 @@ def _add_shared_terms(
             sums[t] += softmax_pulls(ranks, b, t, shift[t] - cost_offset, scale, by_distance)
 
 
-@compiled
+@inlined
 def _mark_without_rivals(num_pixels: Any, num_shared: Any, ids: Any, place_in_shared: Any, sums: Any) -> None:
     """Set the sum to -1 where the target is all there is: no neighbours, and no shared class but itself."""
     if ids.shape[1] == 1 and num_shared == 1:
@@ -202,7 +202,7 @@ def _mark_without_rivals(num_pixels: Any, num_shared: Any, ids: Any, place_in_sh
                 sums[t] = np.float32(-1)
 
 
-@compiled
+@inlined
 def _losses(
     num_pixels: Any, scale: Any, by_distance: Any, costs: Any, shift: Any, sums: Any, slopes: Any, weights: Any
 ) -> Any:
@@ -236,7 +236,7 @@ def _losses(
     return total
 
 
-@compiled
+@inlined
 def _own_gradients(
     pixels: Any, ids: Any, slopes: Any, classes: Any, by_distance: Any, grad_pixels: Any, grad_classes: Any
 ) -> None:

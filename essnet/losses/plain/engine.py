@@ -9,7 +9,7 @@ from torch.nn import functional
 from essnet.losses.candidates import Candidates, LossSum
 from essnet.losses.other_classes import nearest_other_classes
 from essnet.losses.plain.own_classes import OwnClasses, OwnDistances, OwnProducts
-from essnet.losses.plain.shared_classes import HIDDEN_BELOW, SharedClasses, SharedDistances, SharedProducts
+from essnet.losses.plain.shared_classes import SharedClasses, SharedDistances, SharedProducts
 from essnet.losses.rows import Rows
 from essnet.neighbours import NeighbourIndex
 from essnet.neighbours.chunks import default_chunk_bytes, rows_per_chunk
@@ -68,14 +68,15 @@ def plain_loss_sum(
         logits = own.logits(pixels[chunk], ids)
         target_logits, terms = logits[:, 0], logits[:, 1:]
 
-        # log of the sum over the other candidates, own and shared, against their largest logit
+        # log of the sum over the other candidates, own and shared, against their largest logit; finite where there
+        # is none
         peaks = [terms.amax(dim=1)] if terms.shape[1] else []
         if shared is not None:
             columns = column_of[ids]
             row, place = (columns >= 0).nonzero(as_tuple=True)
             largest = shared.peaks(pixels[chunk], (row, columns[row, place]))
             peaks.append(largest.add_(candidates.shared_logit_offset))
-        peak = torch.stack(peaks).amax(dim=0).clamp_(min=HIDDEN_BELOW)
+        peak = torch.stack(peaks).amax(dim=0).clamp_(min=torch.finfo(logits.dtype).min)
         terms = terms.sub_(peak[:, None]).exp_()
         sums = terms.sum(dim=1)
         if shared is not None:

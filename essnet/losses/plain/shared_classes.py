@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-# Stands for "this class does not count for this pixel". Finite, so that T * FAR - T * FAR is 0 and not NaN;
-# its square is finite in float32 too.
-FAR = 1e15
-
-# No logit that counts is as low, and those of hidden classes are lower.
-HIDDEN_BELOW = -1e10
+# The distance of a class that does not count for a pixel; its softmax term is exactly 0.
+FAR = math.inf
 
 # |e|^2 + |w|^2 - 2 e.w is off by some 3e-7 of |e|^2 + |w|^2 in float32: where it comes out below this share
 # of it, the distance is computed from the difference.
@@ -106,7 +103,7 @@ class SharedDistances:
         norms = pixels.square().sum(dim=1, keepdim=True)
         augmented = torch.cat([pixels, norms, torch.ones_like(norms)], dim=1)
         squares = torch.mm(augmented, self._transposed, out=self._distance_buffer[: len(pixels)])
-        squares[hidden] = FAR**2
+        squares[hidden] = FAR
         nearest = squares.amin(dim=1)
         suspects = (nearest <= CLOSE_SHARE * (norms[:, 0] + self._norms.amax())).nonzero().squeeze(1)
         self._close = self._mend_close(squares, norms, suspects)
@@ -114,7 +111,7 @@ class SharedDistances:
             nearest[suspects] = squares[suspects].amin(dim=1)
         if self._num_kept is not None:
             kept, places = squares.topk(self._num_kept, dim=1, largest=False)
-            squares.fill_(FAR**2).scatter_(1, places, kept)
+            squares.fill_(FAR).scatter_(1, places, kept)
         self._distances = squares.sqrt_()
         return nearest.sqrt_().mul_(-self._scale)
 
