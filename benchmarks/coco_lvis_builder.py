@@ -41,7 +41,7 @@ from essnet.coco_lvis.painting import Canvas, to_png_rows
 from essnet.coco_lvis.png import encode_png16
 from essnet.coco_lvis.segmentations import read_segmentation
 from essnet.coco_lvis.selection import mask_tasks, select_images
-from essnet.coco_lvis.workers import Workers
+from essnet.workers import Workers
 
 _PER_TASK = 32
 

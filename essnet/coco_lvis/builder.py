@@ -19,9 +19,9 @@ from essnet.coco_lvis.records import Journal, begin_build, write_build
 from essnet.coco_lvis.results import UNKNOWN_IMAGE, BuildResult, SplitResult
 from essnet.coco_lvis.selection import SelectedImage, Selection, mask_name, mask_tasks, select_images
 from essnet.coco_lvis.verification import differing_masks
-from essnet.coco_lvis.workers import Workers
 from essnet.config.errors import InputError
 from essnet.file_lock import HeldByOther, hold
+from essnet.workers import Workers
 
 Progress = Callable[[str, int, int], None]
 """Is told what is done, how far it is, and how far it goes; (..., 0, 0) where that is not known."""

@@ -1,21 +1,15 @@
 """Schemas, strict YAML, overrides, and messages that say what would be right."""
 
+from essnet.config.data import DataConfig, FolderData, TexturesData
 from essnet.config.errors import InputError
+from essnet.config.evaluation import EvaluationConfig
 from essnet.config.loading import Arm, Sweep, load_sweep, load_trial, to_yaml, trial_from_mapping
 from essnet.config.messages import did_you_mean
+from essnet.config.model import ModelConfig, ObjectiveConfig
+from essnet.config.optimization import OptimizerConfig, ScheduleConfig
 from essnet.config.space import Choice, FloatRange, IntRange, Space
 from essnet.config.sweep import METRICS, ResourcesConfig, SweepConfig
-from essnet.config.trial import (
-    DataConfig,
-    EvaluationConfig,
-    FolderData,
-    ModelConfig,
-    ObjectiveConfig,
-    OptimizerConfig,
-    ScheduleConfig,
-    TexturesData,
-    TrialConfig,
-)
+from essnet.config.trial import TrialConfig
 
 __all__ = [
     "METRICS",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from essnet.config.trial import Block, Positive
+from essnet.config.fields import Block, Positive
 
 Scalar = bool | int | float | str | None
 

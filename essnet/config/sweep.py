@@ -7,15 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from essnet.config.trial import (
-    Block,
-    Name,
-    NonNegative,
-    NonNegativeFloat,
-    Positive,
-    PositiveFloat,
-    TrackingConfig,
-)
+from essnet.config.fields import Block, Name, NonNegative, NonNegativeFloat, Positive, PositiveFloat
+from essnet.config.loop import TrackingConfig
 
 METRICS = ("val/miou", "val/mean_accuracy", "val/pixel_accuracy", "val/fw_iou")
 """Metrics by which a sweep can search and compare; not the loss, which is another one for each objective."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from essnet.config import DataConfig, FolderData, InputError, TexturesData
-from essnet.config.trial import (
+from essnet.config.data import (
     Ade20kData,
     CityscapesData,
     CocoLvisData,
@@ -20,12 +20,13 @@ from essnet.data.cityscapes import cityscapes_dataset
 from essnet.data.class_table import read_class_table
 from essnet.data.coco_lvis import CocoLvisDataset
 from essnet.data.coco_stuff import coco_stuff10k_dataset, coco_stuff_dataset
-from essnet.data.folder import FolderDataset
+from essnet.data.folder import FolderDataset, unscanned_folder
 from essnet.data.loading import SegmentationDataset, Transform
+from essnet.data.missing_files import Missing, refuse
 from essnet.data.paired_files import PairedFilesDataset
 from essnet.data.textures import TexturesDataset
 from essnet.data.transforms import build_train_transform, unchanged
-from essnet.data.voc import voc_dataset
+from essnet.data.voc import has_test_labels, voc_dataset
 
 OfficialData: TypeAlias = VocData | Ade20kData | CityscapesData | CocoStuff10kData | CocoStuffData | CocoLvisData
 
@@ -55,11 +56,45 @@ def build_dataset(
         return _textures(config, split)
     if isinstance(config, FolderData):
         return _folder(config, split, cache_dir, scan_progress)
-    dataset = _official(config, split)
-    found = dataset.classes.num_classes
-    if config.num_classes not in (None, found):
-        raise InputError(f"data.num_classes: found {config.num_classes}, but {config.name} has {found}")
-    return dataset
+    return _official(config, split, refuse)
+
+
+def open_dataset(config: DataConfig, split: str, *, missing: Missing) -> SegmentationDataset:
+    """Open one split of a data set as it lies there, without the files that have no partner.
+
+    `missing` is told of these. No file is looked into: of a `folder` too, a bad one is found when it is read.
+
+    Raises
+    ------
+    InputError
+        If there is no such split, or nothing at all can be made of the folder.
+    """
+    if isinstance(config, TexturesData):
+        return _textures(config, split)
+    if isinstance(config, FolderData):
+        _check_number_of_classes(config)
+        return unscanned_folder(
+            root=Path(config.root),
+            split=split,
+            ignore_value=config.ignore_value,
+            reduce_zero_label=config.reduce_zero_label,
+            missing=missing,
+        )
+    return _official(config, split, missing)
+
+
+def labelled_splits(config: DataConfig) -> tuple[str, ...]:
+    """The splits that a data set ought to have, with labels; test only where it is there."""
+    match config:
+        case TexturesData():
+            return ("train", "val", "test")
+        case FolderData():
+            has_test = any((Path(config.root) / kind / "test").is_dir() for kind in ("images", "masks"))
+        case VocData():
+            has_test = has_test_labels(Path(config.root), config.year)
+        case _:
+            has_test = False
+    return ("train", "val", "test") if has_test else ("train", "val")
 
 
 def build_transform(config: DataConfig) -> Transform:
@@ -88,13 +123,9 @@ def _textures(config: TexturesData, split: str) -> TexturesDataset:
 def _folder(
     config: FolderData, split: str, cache_dir: Path | None, scan_progress: Callable[[int, int], None] | None
 ) -> FolderDataset:
-    root = Path(config.root)
-    if config.num_classes is not None and (root / "classes.txt").is_file():
-        found = read_class_table(root / "classes.txt").num_classes
-        if found != config.num_classes:
-            raise InputError(f"data.num_classes: found {config.num_classes}, but {root / 'classes.txt'} names {found}")
+    _check_number_of_classes(config)
     return FolderDataset(
-        root=root,
+        root=Path(config.root),
         split=split,
         ignore_value=config.ignore_value,
         reduce_zero_label=config.reduce_zero_label,
@@ -103,19 +134,35 @@ def _folder(
     )
 
 
-def _official(config: OfficialData, split: str) -> PairedFilesDataset:
+def _check_number_of_classes(config: FolderData) -> None:
+    table = Path(config.root) / "classes.txt"
+    if config.num_classes is not None and table.is_file():
+        found = read_class_table(table).num_classes
+        if found != config.num_classes:
+            raise InputError(f"data.num_classes: found {config.num_classes}, but {table} names {found}")
+
+
+def _official(config: OfficialData, split: str, missing: Missing) -> PairedFilesDataset:
+    dataset = _official_files(config, split, missing)
+    found = dataset.classes.num_classes
+    if config.num_classes not in (None, found):
+        raise InputError(f"data.num_classes: found {config.num_classes}, but {config.name} has {found}")
+    return dataset
+
+
+def _official_files(config: OfficialData, split: str, missing: Missing) -> PairedFilesDataset:
     root = Path(config.root)
     match config:
         case VocData():
-            return voc_dataset(root=root, split=split, year=config.year, augmented=config.augmented)
+            return voc_dataset(root=root, split=split, year=config.year, augmented=config.augmented, missing=missing)
         case Ade20kData():
-            return ade20k_dataset(root=root, split=split)
+            return ade20k_dataset(root=root, split=split, missing=missing)
         case CityscapesData():
-            return cityscapes_dataset(root=root, split=split)
+            return cityscapes_dataset(root=root, split=split, missing=missing)
         case CocoStuff10kData():
-            return coco_stuff10k_dataset(root=root, split=split)
+            return coco_stuff10k_dataset(root=root, split=split, missing=missing)
         case CocoStuffData():
-            return coco_stuff_dataset(root=root, split=split)
+            return coco_stuff_dataset(root=root, split=split, missing=missing)
         case CocoLvisData():
             images = None if config.images is None else Path(config.images)
-            return CocoLvisDataset(root=root, split=split, images=images)
+            return CocoLvisDataset(root=root, split=split, images=images, missing=missing)

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from essnet.config.errors import InputError
 from essnet.data.class_table import read_class_table
-from essnet.data.folder_layout import list_pairs
+from essnet.data.folder_layout import Pair, list_pairs
 from essnet.data.folder_scan import scan_folder
 from essnet.data.mask_labels import MaskLabels
-from essnet.data.paired_files import PairedFilesDataset
+from essnet.data.missing_files import Missing, refuse
+from essnet.data.paired_files import FilePair, PairedFilesDataset
+
+
+def unscanned_folder(
+    *, root: Path, split: str, ignore_value: int | None, reduce_zero_label: bool, missing: Missing = refuse
+) -> PairedFilesDataset:
+    """The files of a `folder` data set as they lie there: no mask has been looked at.
+
+    `missing` is told of each file without partner; by default the first is an InputError. Raises InputError for
+    anything else that is missing or wrong.
+    """
+    pairs = list_pairs(root, split, missing=missing)
+    labels = _labels(root, ignore_value, reduce_zero_label)
+    return PairedFilesDataset(files=_names(pairs), classes=labels.classes, labels=labels)
+
+
+def _labels(root: Path, ignore_value: int | None, reduce_zero_label: bool) -> MaskLabels:
+    classes = read_class_table(root / "classes.txt")
+    return MaskLabels(classes=classes, ignore_value=ignore_value, reduce_zero_label=reduce_zero_label)
+
+
+def _names(pairs: Iterable[Pair]) -> list[FilePair]:
+    return [(str(pair.image), str(pair.mask)) for pair in pairs]
 
 
 class FolderDataset(PairedFilesDataset):
@@ -38,8 +61,7 @@ class FolderDataset(PairedFilesDataset):
     ) -> None:
         root = Path(root)
         pairs = list_pairs(root, split)
-        classes = read_class_table(root / "classes.txt")
-        labels = MaskLabels(classes=classes, ignore_value=ignore_value, reduce_zero_label=reduce_zero_label)
+        labels = _labels(root, ignore_value, reduce_zero_label)
         scan = scan_folder(
             root=root,
             split=split,
@@ -52,4 +74,4 @@ class FolderDataset(PairedFilesDataset):
             raise InputError(f"{root / 'masks' / split}: all pixels of all masks are ignored; nothing to learn from")
         self.class_pixels = scan.class_pixels
         self.ignored_pixels = scan.ignored_pixels
-        super().__init__(files=[(str(pair.image), str(pair.mask)) for pair in pairs], classes=classes, labels=labels)
+        super().__init__(files=_names(pairs), classes=labels.classes, labels=labels)

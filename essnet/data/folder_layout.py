@@ -7,6 +7,7 @@ from pathlib import Path
 
 from essnet.config.errors import InputError
 from essnet.data.image_files import IMAGE_SUFFIXES
+from essnet.data.missing_files import Missing, refuse
 
 
 @dataclass(frozen=True)
@@ -17,29 +18,32 @@ class Pair:
     mask: Path
 
 
-def list_pairs(root: Path, split: str) -> list[Pair]:
+def list_pairs(root: Path, split: str, *, missing: Missing = refuse) -> list[Pair]:
     """The pairs `images/<split>/<stem>.<any>` and `masks/<split>/<stem>.png` in order of the stem.
 
-    Hidden files and files that are no images are passed over. Raises InputError, naming the file, if a folder
-    is missing or empty, a partner is missing, or two images share a stem.
+    Hidden files and files that are no images are passed over. `missing` is told of each file without partner and
+    of each image whose stem another has; by default the first is an InputError. Raises InputError, naming it, if
+    a folder is missing or empty.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; data.root must hold images/, masks/ and classes.txt")
-    images = _by_stem(_split_folder(root / "images", split), IMAGE_SUFFIXES)
+    images = _by_stem(_split_folder(root / "images", split), IMAGE_SUFFIXES, missing)
     mask_folder = _split_folder(root / "masks", split)
-    masks = _by_stem(mask_folder, (".png",))
+    masks = _by_stem(mask_folder, (".png",), missing)
     if not images:
         raise InputError(
             f"{root / 'images' / split}: holds no image; expected files ending in {', '.join(IMAGE_SUFFIXES)}"
         )
-    for stem in sorted(images.keys() ^ masks.keys()):
-        if stem in images:
-            raise InputError(f"{images[stem]}: image without mask; {_expected_mask(mask_folder, stem)}")
-        raise InputError(
-            f"{masks[stem]}: mask without image; expected images/{split}/{stem} with one of the endings "
+    missing(
+        [
+            f"{images[stem]}: image without mask; {_expected_mask(mask_folder, stem)}"
+            if stem in images
+            else f"{masks[stem]}: mask without image; expected images/{split}/{stem} with one of the endings "
             f"{', '.join(IMAGE_SUFFIXES)}"
-        )
-    return [Pair(images[stem], masks[stem]) for stem in sorted(images)]
+            for stem in sorted(images.keys() ^ masks.keys())
+        ]
+    )
+    return [Pair(images[stem], masks[stem]) for stem in sorted(images.keys() & masks.keys())]
 
 
 def _split_folder(parent: Path, split: str) -> Path:
@@ -52,14 +56,17 @@ def _split_folder(parent: Path, split: str) -> Path:
     raise InputError(f"{folder}: no such folder; the splits in {parent} are: {', '.join(splits) or 'none'}")
 
 
-def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+def _by_stem(folder: Path, suffixes: tuple[str, ...], missing: Missing) -> dict[str, Path]:
     found: dict[str, Path] = {}
+    twice = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.suffix.lower() not in suffixes or path.is_dir():
             continue
         if path.stem in found:
-            raise InputError(f"{path}: has the same name as {found[path.stem].name} but for the ending; keep one")
-        found[path.stem] = path
+            twice.append(f"{path}: has the same name as {found[path.stem].name} but for the ending; keep one")
+        else:
+            found[path.stem] = path
+    missing(twice)
     return found
 
 

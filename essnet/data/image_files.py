@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
 from essnet.config.errors import InputError
+from essnet.data.plain_png import read_plain_png
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -35,12 +38,10 @@ def read_image(path: Path, *, mask_size: tuple[int, int] | None = None) -> npt.N
     (H, W) the picture stays as stored if only that matches its mask. Raises InputError if the file cannot be
     decoded, has values without a fixed range (float, 32-bit), or fits `mask_size` in neither way.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         image.load()
-        orientation = _orientation(image)
-        if orientation in _UPRIGHT and _stays_upright(image.size, orientation, mask_size):
-            image = image.transpose(_UPRIGHT[orientation])
-        pixels = _to_rgb(image, path)
+        turn = turn_of(image, mask_size)
+        pixels = _to_rgb(image if turn is None else image.transpose(turn), path)
     if mask_size is not None and pixels.shape[:2] != mask_size:
         raise size_mismatch(path, (pixels.shape[0], pixels.shape[1]), mask_size)
     return pixels
@@ -48,7 +49,7 @@ def read_image(path: Path, *, mask_size: tuple[int, int] | None = None) -> npt.N
 
 def check_image_size(path: Path, mask_size: tuple[int, int]) -> None:
     """Raise InputError unless the image's header says it opens and fits a mask of `mask_size` (H, W)."""
-    with _opened(path) as image:
+    with opened(path) as image:
         width, height = image.size
         # The orientation is only asked for where it matters: for a PNG that means to decode it.
         if (height, width) != mask_size and ((width, height) != mask_size or _orientation(image) < 5):
@@ -68,7 +69,11 @@ def read_mask_ids(path: Path) -> npt.NDArray[np.integer]:
 
     Raises InputError if the file cannot be decoded or its pixels are colours or floats.
     """
-    with _opened(path) as image:
+    content = content_of(path)
+    plain = read_plain_png(content)
+    if plain is not None:
+        return plain
+    with opened(path, io.BytesIO(content)) as image:
         stretch = _stretch(image)
         image.load()
         if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
@@ -85,10 +90,25 @@ def read_mask_ids(path: Path) -> npt.NDArray[np.integer]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path, source: BinaryIO | None = None) -> Iterator[Image.Image]:
+    """Open a picture, of which only the header is read; `source` is the file's content where that is at hand.
+
+    Whatever is raised until it is closed again becomes an InputError that names `path`.
+    """
+    with _named(path), Image.open(path if source is None else source) as image:
+        yield image
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of a file; raises InputError as `opened` does."""
+    with _named(path):
+        return path.read_bytes()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
     try:
-        with Image.open(path) as image:
-            yield image
+        yield
     except InputError:
         raise
     except FileNotFoundError:
@@ -96,6 +116,14 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: cannot be read as an image ({reason})") from None
+
+
+def turn_of(image: Image.Image, mask_size: tuple[int, int] | None) -> Image.Transpose | None:
+    """What turns a picture as it is stored upright; None for nothing, also where only that fits `mask_size`."""
+    orientation = _orientation(image)
+    if orientation not in _UPRIGHT or not _stays_upright(image.size, orientation, mask_size):
+        return None
+    return _UPRIGHT[orientation]
 
 
 def _stretch(image: Image.Image) -> int:

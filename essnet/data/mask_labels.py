@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from essnet.config.errors import InputError
 from essnet.data.class_table import ClassTable
+from essnet.data.label_lookup import narrow_type
 from essnet.labels import IGNORE_INDEX
 
 
@@ -48,12 +49,17 @@ class MaskLabels:
 
         Raises InputError that names `path` if an id is neither a class nor ignored.
         """
-        targets = ids.astype(np.int64)
-        ignored = self._ignored(targets)
-        wrong = ~ignored & ((targets < self.first_id) | (targets > self.last_id))
+        return self.to_narrow_targets(ids, path=path).astype(np.int64)
+
+    def to_narrow_targets(self, ids: npt.NDArray[np.integer], *, path: Path) -> npt.NDArray[np.signedinteger]:
+        """`to_targets` in the `narrow_type` of the classes."""
+        ignored = self._ignored(ids)
+        wrong = ~ignored & ((ids < self.first_id) | (ids > self.last_id))
         if wrong.any():
-            raise self._unknown_id(int(targets[wrong].min()), path)
-        targets -= self.first_id
+            raise self._unknown_id(int(ids[wrong].min()), path)
+        # An ignored id may be beyond the narrow type: it wraps around, and is overwritten.
+        targets: npt.NDArray[np.signedinteger] = ids.astype(narrow_type(self.last_id + 1))
+        np.subtract(targets, self.first_id, out=targets)
         targets[ignored] = IGNORE_INDEX
         return targets
 
@@ -71,7 +77,7 @@ class MaskLabels:
         pixels[targets[counted]] = amounts[counted]
         return pixels, int(amounts[~counted].sum())
 
-    def _ignored(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    def _ignored(self, ids: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
         ignored = np.zeros(ids.shape, np.bool_)
         if self.ignore_value is not None:
             ignored |= ids == self.ignore_value

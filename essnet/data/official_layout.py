@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from essnet.config.errors import InputError
+from essnet.data.missing_files import Missing, refuse
 from essnet.data.paired_files import FilePair
 from essnet.data.text_files import read_text
 
@@ -66,24 +67,29 @@ def read_names(path: Path) -> list[str]:
     return names
 
 
-def pairs_of_names(names: Iterable[str], *, listed_in: Path, images: FilesOf, labels: FilesOf) -> list[FilePair]:
+def pairs_of_names(
+    names: Iterable[str], *, listed_in: Path, images: FilesOf, labels: FilesOf, missing: Missing = refuse
+) -> list[FilePair]:
     """The pairs that a list names, in its order.
 
-    Raises InputError that names the first file which is listed but not there.
+    `missing` is told of each file that is listed but not there; by default the first is an InputError.
     """
     names = list(names)
+    whole = set(names)
     for files in (images, labels):
         there = files.names()
-        missing = [name for name in names if name not in there]
-        if missing:
-            raise InputError(f"{files.path(missing[0])}: not found, but {listed_in} lists it{_others(missing)}")
-    return [(images.path(name), labels.path(name)) for name in names]
+        missing([f"{files.path(name)}: not found, but {listed_in} lists it" for name in names if name not in there])
+        whole &= there
+    return [(images.path(name), labels.path(name)) for name in names if name in whole]
 
 
-def pairs_of_folders(*, images: FilesOf, labels: FilesOf, passed_over: str | None = None) -> list[FilePair]:
+def pairs_of_folders(
+    *, images: FilesOf, labels: FilesOf, passed_over: str | None = None, missing: Missing = refuse
+) -> list[FilePair]:
     """The pairs of two folders, in order of the name; label names that end in `passed_over` do not count.
 
-    Raises InputError that names the file if one has no partner, or that there is no image.
+    `missing` is told of each file without partner; by default the first is an InputError. Raises InputError if
+    there is no image.
     """
     of_images, of_labels = images.names(), labels.names()
     if passed_over is not None:
@@ -94,15 +100,10 @@ def pairs_of_folders(*, images: FilesOf, labels: FilesOf, passed_over: str | Non
         (images, labels, "image without label", sorted(of_images - of_labels)),
         (labels, images, "label without image", sorted(of_labels - of_images)),
     ):
-        if alone:
-            raise InputError(f"{files.path(alone[0])}: {kind}; expected {partners.path(alone[0])}{_others(alone)}")
-    return [(images.path(name), labels.path(name)) for name in sorted(of_images)]
+        missing([f"{files.path(name)}: {kind}; expected {partners.path(name)}" for name in alone])
+    return [(images.path(name), labels.path(name)) for name in sorted(of_images & of_labels)]
 
 
 def unlabelled_split(name: str, split: str, *, use: str, why: str) -> InputError:
     """The error for a split whose labels nobody has."""
     return InputError(f"{name}: split {split} has no labels ({why}); use {use}, as in evaluation.split={use}")
-
-
-def _others(missing: Sequence[str]) -> str:
-    return f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""

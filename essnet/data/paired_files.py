@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
+from typing_extensions import Self
 
 from essnet.data.class_table import ClassTable
+from essnet.data.crop_window import Region
 from essnet.data.folder_layout import Pair
 from essnet.data.image_files import read_image, read_mask_ids
+from essnet.data.image_regions import read_region
 
 
 class Labels(Protocol):
@@ -22,6 +27,9 @@ class Labels(Protocol):
 
     def to_targets(self, ids: npt.NDArray[np.integer], /, *, path: Path) -> npt.NDArray[np.int64]:
         """Class indices (H, W), with IGNORE_INDEX; raises InputError that names `path` for an unknown value."""
+
+    def to_narrow_targets(self, ids: npt.NDArray[np.integer], /, *, path: Path) -> npt.NDArray[np.signedinteger]:
+        """The same in a type of fewer bytes, where that holds all classes."""
 
 
 FilePair: TypeAlias = tuple[str, str]
@@ -47,7 +55,7 @@ class PairedFilesDataset(Dataset[tuple[tv_tensors.Image, tv_tensors.Mask]]):
     ) -> None:
         self.classes = classes
         self._files = files
-        self._labels = labels
+        self.labels = labels
         self._read_ids = read_ids
 
     def __len__(self) -> int:
@@ -64,10 +72,30 @@ class PairedFilesDataset(Dataset[tuple[tv_tensors.Image, tv_tensors.Mask]]):
         image, label = self._files[index]
         return Pair(Path(image), Path(label))
 
+    def part(self, start: int, stop: int) -> Self:
+        """The same with the files of the items from `start` to before `stop` only: small enough to be sent about."""
+        part = copy(self)
+        part._files = self._files[start:stop]
+        return part
+
+    def read_ids(self, index: int) -> npt.NDArray[np.integer]:
+        """The values in an item's label file, (H, W) integers."""
+        return self._read_ids(self.pair(index).mask)
+
     def read_targets(self, index: int) -> npt.NDArray[np.int64]:
         """The labels of an item alone, (H, W) int64, without decoding its image."""
-        path = self.pair(index).mask
-        return self._labels.to_targets(self._read_ids(path), path=path)
+        return self.labels.to_targets(self.read_ids(index), path=self.pair(index).mask)
+
+    def read_narrow_targets(self, index: int) -> npt.NDArray[np.signedinteger]:
+        """`read_targets` in the smallest type that holds the classes, int8 to int32."""
+        return self.labels.to_narrow_targets(self.read_ids(index), path=self.pair(index).mask)
+
+    def read_region(self, index: int, region: Region, *, size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
+        """A region of an item's image, resized to `size` (h, w): uint8 (3, h, w), see `image_regions.read_region`.
+
+        `image_size` (H, W) is that of the item's labels, which the image has to have.
+        """
+        return read_region(self.pair(index).image, region, size=size, mask_size=image_size)
 
     def describe(self, index: int) -> str:
         """Return the item's image file, for messages."""

@@ -15,11 +15,14 @@ from essnet.labels import IGNORE_INDEX
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Row: TypeAlias = tuple[Tensor, Tensor | None, Tensor]
+LabelledRow: TypeAlias = tuple[str, Tensor, Tensor]
 
 _PAPER, _INK, _NOTHING = (255, 255, 255), (40, 40, 40), (240, 240, 240)
 _MARGIN, _GAP, _TITLE_HEIGHT = 16, 8, 26
 _TILE_SIDE = (256, 512)
 _LEGEND_ENTRIES, _LEGEND_WIDTH, _LEGEND_HEIGHT, _SWATCH = 24, 140, 22, 14
+_LABELLED_TILE_SIDE = (256, 384)
+_CAPTION_HEIGHT, _SIDE_LEGEND_WIDTH = 24, 260
 
 
 def colour_overlay(image: Tensor, ids: Tensor, colours: Pixels, alpha: float = 0.5) -> Pixels:
@@ -65,10 +68,71 @@ def _coloured(ids: Tensor, colours: Pixels) -> Pixels:
     return table[np.where(labels == IGNORE_INDEX, 0, labels + 1)]
 
 
-def _tile(pixels: Pixels, *, smooth: bool = False) -> Image.Image:
+def label_sheet(rows: Sequence[LabelledRow], classes: ClassTable) -> Image.Image:
+    """A sheet on which a person sees whether labels belong to their images: nine rows are below 4,000 pixels.
+
+    Each row is (caption, image uint8 (3, H, W), ids int64 (H, W)), and shows the image, the labels over it, the
+    labels alone, and the names and colours of its classes with their share of the pixels, the largest first.
+    Ignored pixels are black, and bare over the image. Raises ValueError if there is no row.
+    """
+    if not rows:
+        raise ValueError("a sheet of labels needs at least one row")
+    colours = classes.colours
+    lines = []
+    for caption, image, ids in rows:
+        overlay = colour_overlay(image, ids, colours)
+        tiles = [
+            _tile(_pixels(image), smooth=True, sides=_LABELLED_TILE_SIDE),
+            _tile(overlay, smooth=True, sides=_LABELLED_TILE_SIDE),
+            _tile(_coloured(ids, colours), sides=_LABELLED_TILE_SIDE),
+        ]
+        room = (tiles[0].height - _SWATCH) // _LEGEND_HEIGHT + 1
+        lines.append((caption, tiles, _shares(ids, classes, colours, entries=room)))
+
+    width = max(sum(tile.width + _GAP for tile in tiles) for _, tiles, _ in lines)
+    heights = [_CAPTION_HEIGHT + tiles[0].height + _GAP for _, tiles, _ in lines]
+    sheet = Image.new("RGB", (width + _SIDE_LEGEND_WIDTH + 2 * _MARGIN, sum(heights) + 2 * _MARGIN), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    top = _MARGIN
+    for (caption, tiles, legend), height in zip(lines, heights, strict=True):
+        font = ImageFont.load_default(15)
+        draw.text((_MARGIN, top), _cut(caption, width, font), fill=_INK, font=font)
+        left, below = _MARGIN, top + _CAPTION_HEIGHT
+        for tile in tiles:
+            sheet.paste(tile, (left, below))
+            left += tile.width + _GAP
+        for line, (name, colour) in enumerate(legend):
+            _entry(draw, name, colour, left=left + _GAP, top=below + line * _LEGEND_HEIGHT, width=_SIDE_LEGEND_WIDTH)
+        top += height
+    return sheet
+
+
+def _shares(
+    ids: Tensor, classes: ClassTable, colours: Pixels, *, entries: int
+) -> list[tuple[str, tuple[int, ...] | None]]:
+    """Line and colour for each class of an image, the largest first; the last line counts those without room."""
+    labels = ids.cpu().numpy()
+    counts = np.bincount(labels[labels != IGNORE_INDEX], minlength=classes.num_classes)
+    order = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
+    legend: list[tuple[str, tuple[int, ...] | None]] = [
+        (f"{_percent(counts[index] / labels.size)}  {classes.names[index]}", tuple(colours[index].tolist()))
+        for index in order
+    ]
+    if counts.sum() < labels.size:
+        legend.append((f"{_percent(1 - counts.sum() / labels.size)}  ignored", (0, 0, 0)))
+    if len(legend) > entries:
+        legend[entries - 1 :] = [(f"and {len(legend) - entries + 1} more", None)]
+    return legend
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else "< 1%"
+
+
+def _tile(pixels: Pixels, *, smooth: bool = False, sides: tuple[int, int] = _TILE_SIDE) -> Image.Image:
     """The picture, enlarged by a whole number if it is tiny, shrunk if it is huge."""
     tile = Image.fromarray(pixels)
-    smallest, largest = _TILE_SIDE
+    smallest, largest = sides
     side = max(tile.size)
     factor = -(-smallest // side) if side < smallest else min(1.0, largest / side)
     size = (max(1, round(tile.width * factor)), max(1, round(tile.height * factor)))
@@ -112,14 +176,22 @@ def _drawn(columns: dict[str, list[Image.Image | None]], legend: list[tuple[str,
             top += row_height + _GAP
         left += width + _GAP
 
-    font = ImageFont.load_default(13)
     for entry, (name, colour) in enumerate(legend):
         line, place = divmod(entry, per_line)
         left, top = _MARGIN + place * (inner // per_line), tiles_end + _MARGIN + line * _LEGEND_HEIGHT
-        draw.rectangle((left, top, left + _SWATCH, top + _SWATCH), fill=colour)
-        room = inner // per_line - _SWATCH - 14
-        draw.text((left + _SWATCH + 6, top + _SWATCH / 2), _cut(name, room, font), fill=_INK, font=font, anchor="lm")
+        _entry(draw, name, colour, left=left, top=top, width=inner // per_line)
     return sheet
+
+
+def _entry(
+    draw: ImageDraw.ImageDraw, name: str, colour: tuple[int, ...] | None, *, left: int, top: int, width: int
+) -> None:
+    """One line of a legend; without a colour only its text."""
+    font = ImageFont.load_default(13)
+    if colour is not None:
+        draw.rectangle((left, top, left + _SWATCH, top + _SWATCH), fill=colour)
+    text = _cut(name, width - _SWATCH - 14, font)
+    draw.text((left + _SWATCH + 6, top + _SWATCH / 2), text, fill=_INK, font=font, anchor="lm")
 
 
 def _cut(text: str, room: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

@@ -12,6 +12,7 @@ from essnet.config.errors import InputError
 from essnet.data.image_files import read_mask_ids
 from essnet.data.label_lookup import LabelLookup
 from essnet.data.mat_labels import read_mat_ids
+from essnet.data.missing_files import Missing, refuse
 from essnet.data.official_classes import official_classes
 from essnet.data.official_layout import FilesOf, find_root, pairs_of_names, read_names, unlabelled_split
 from essnet.data.paired_files import FilePair, PairedFilesDataset
@@ -33,7 +34,9 @@ _SBD_FOLDERS = (
 )
 
 
-def voc_dataset(*, root: Path, split: str, year: int = 2012, augmented: bool = False) -> PairedFilesDataset:
+def voc_dataset(
+    *, root: Path, split: str, year: int = 2012, augmented: bool = False, missing: Missing = refuse
+) -> PairedFilesDataset:
     """A split of Pascal VOC (http://host.robots.ox.ac.uk/pascal/VOC): train, val, trainval, and test of 2007.
 
     `root` is VOCdevkit, the folder that it lies in, or VOC<year> itself. Value 255, the border of objects, is
@@ -42,8 +45,8 @@ def voc_dataset(*, root: Path, split: str, year: int = 2012, augmented: bool = F
     SBD's for the others: PNGs in VOC<year>/SegmentationClassAug, or its .mat files in cls/, there, beside it,
     or in a folder with one of SBD's usual names.
 
-    Raises InputError for a layout that is another, a file that is listed but not there, and a split that has
-    no labels.
+    Raises InputError for a layout that is another, a file that is listed but not there (unless `missing` is to be
+    told of these), and a split that has no labels.
     """
     if split not in _SPLITS:
         raise ValueError(f"split={split!r} is unknown; voc has {', '.join(_SPLITS)}")
@@ -51,9 +54,9 @@ def voc_dataset(*, root: Path, split: str, year: int = 2012, augmented: bool = F
         raise unlabelled_split(f"voc {year}", split, use="val", why=f"of the years only {_TEST_YEAR} has them")
     folder = _year_folder(root, year)
     if augmented and split == "train":
-        files = _augmented(folder, root)
+        files = _augmented(folder, root, missing)
     else:
-        files = _own(folder, split)
+        files = _own(folder, split, missing)
     classes = official_classes("voc")
     return PairedFilesDataset(
         files=files,
@@ -61,6 +64,15 @@ def voc_dataset(*, root: Path, split: str, year: int = 2012, augmented: bool = F
         labels=LabelLookup(class_ids=classes.ids, ignored=(_BORDER,)),
         read_ids=_read_ids,
     )
+
+
+def has_test_labels(root: Path, year: int) -> bool:
+    """Say whether the test split lies there: only that of 2007 has labels, and it is a download of its own."""
+    try:
+        lists = _year_folder(root, year) / "ImageSets" / "Segmentation"
+    except InputError:
+        return False
+    return year == _TEST_YEAR and (lists / "test.txt").is_file()
 
 
 def _read_ids(path: Path) -> npt.NDArray[np.integer]:
@@ -81,9 +93,11 @@ def _year_folder(root: Path, year: int) -> Path:
     return folder
 
 
-def _own(folder: Path, split: str) -> list[FilePair]:
+def _own(folder: Path, split: str, missing: Missing) -> list[FilePair]:
     names = folder / "ImageSets" / "Segmentation" / f"{split}.txt"
-    return pairs_of_names(read_names(names), listed_in=names, images=_images(folder), labels=_labels(folder))
+    return pairs_of_names(
+        read_names(names), listed_in=names, images=_images(folder), labels=_labels(folder), missing=missing
+    )
 
 
 def _images(folder: Path) -> FilesOf:
@@ -94,7 +108,7 @@ def _labels(folder: Path) -> FilesOf:
     return FilesOf(folder / "SegmentationClass", ".png")
 
 
-def _augmented(folder: Path, root: Path) -> list[FilePair]:
+def _augmented(folder: Path, root: Path, missing: Missing) -> list[FilePair]:
     lists = folder / "ImageSets"
     train, val = (set(read_names(lists / "Segmentation" / f"{split}.txt")) for split in ("train", "val"))
     further = _sbd_labels(folder, root)
@@ -109,9 +123,12 @@ def _augmented(folder: Path, root: Path) -> list[FilePair]:
                 f"{listed_in}: {len(names & val)} of its images are in val.txt too, {min(names & val)} for one; "
                 "training must not see them"
             )
-    of_voc = pairs_of_names(names & train, listed_in=listed_in, images=_images(folder), labels=_labels(folder))
-    of_sbd = pairs_of_names(names - train, listed_in=listed_in, images=_images(folder), labels=further)
-    return sorted(of_voc + of_sbd)
+    files = []
+    for part, labels in ((names & train, _labels(folder)), (names - train, further)):
+        files += pairs_of_names(
+            sorted(part), listed_in=listed_in, images=_images(folder), labels=labels, missing=missing
+        )
+    return sorted(files)
 
 
 def _sbd_labels(folder: Path, root: Path) -> FilesOf:

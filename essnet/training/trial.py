@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,15 @@ import torch
 
 from essnet.config import InputError, TrialConfig
 from essnet.data import SegmentationDataset, build_dataset, build_transform
+from essnet.data.kept_histogram import label_histogram
+from essnet.data.label_histogram import LabelHistogram
 from essnet.data.loading import Transform
 from essnet.models import SegmentationModel, build_model
 from essnet.training.checkpoint import Checkpoint
 from essnet.training.device import resolve_device
+from essnet.training.initial_weights import load_initial_weights
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class Trial:
     train_data: SegmentationDataset
     eval_data: SegmentationDataset
     transform: Transform
+    train_labels: LabelHistogram | None
+    """Labels of the training data; None where nothing in the configuration asks for them."""
 
 
 def build_trial(
@@ -40,35 +48,44 @@ def build_trial(
     Parameters
     ----------
     cache_dir
-        Where scans of data sets are kept.
+        Where scans of data sets and counts of their labels are kept.
     pretrained
-        Whether the encoder's pretrained weights are read; not needed where a checkpoint's follow.
+        Whether the weights that training begins with are read, the encoder's or those of `model.initial_weights`; not
+        needed where a checkpoint's follow.
     scan_progress
-        Called with (files looked through, files in all) while a folder is scanned.
+        Called with (files looked through, files in all) while a folder is scanned, or labels are counted.
 
     Raises
     ------
     InputError
-        If the device is not there, the data set has a fault, or there is no such model.
+        If the device is not there, the data set has a fault, there is no such model, or its weights do not fit.
     """
     device = resolve_device(config.trainer.device)
     train_data, eval_data = (
         build_dataset(config.data, split, cache_dir=cache_dir, scan_progress=scan_progress)
         for split in ("train", config.evaluation.split)
     )
+    initial_weights = config.model.initial_weights if pretrained else None
     torch.manual_seed(config.seed)  # the initial weights
     model = build_model(
         model=config.model,
         objective=config.objective,
         num_classes=train_data.classes.num_classes,
-        pretrained=pretrained,
+        pretrained=pretrained and initial_weights is None,
     )
+    if initial_weights is not None:
+        left_out = load_initial_weights(model, initial_weights, classes=train_data.classes)
+        if left_out is not None:
+            _logger.warning(left_out)
     _check_crop_size(config, model)
     if config.trainer.batch_size < model.minimum_batch:
         raise InputError(
             f"trainer.batch_size: found {config.trainer.batch_size}; {config.model.architecture} normalises over the "
             f"images of a batch and needs at least {model.minimum_batch}"
         )
+    train_labels = None
+    if config.data.sampling.repeat_factor is not None:
+        train_labels = label_histogram(train_data, cache_dir=cache_dir, progress=scan_progress)
     return Trial(
         config=config,
         device=device,
@@ -77,6 +94,7 @@ def build_trial(
         train_data=train_data,
         eval_data=eval_data,
         transform=build_transform(config.data),
+        train_labels=train_labels,
     )
 
 

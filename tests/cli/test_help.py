@@ -11,6 +11,7 @@ import essnet
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("train", "sweep", "report", "evaluate", "predict", "doctor", "ui")
+DATA_COMMANDS = ("download", "check", "build-coco-lvis")
 SLOW_TO_IMPORT = {"torch", "torchvision", "ray", "mlflow", "optuna", "faiss", "matplotlib", "timm", "pandas"}
 
 
@@ -35,6 +36,22 @@ def test_help_of_a_command_has_an_example(command: str) -> None:
     usage, _, examples = python("launch.py", command, "--help").partition("Examples:")
     assert f"launch.py {command}" in usage
     assert f"launch.py {command}" in examples
+    assert "--debug" in examples
+
+
+def test_help_of_data_names_its_commands_in_the_order_of_their_use() -> None:
+    text = python("launch.py", "data", "--help")
+    places = [text.find(f"│ {command} ") for command in DATA_COMMANDS]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("command", DATA_COMMANDS)
+def test_help_of_a_data_command_has_an_example(command: str) -> None:
+    usage, _, examples = python("launch.py", "data", command, "--help").partition("Examples:")
+    assert f"launch.py data {command}" in usage
+    assert f"launch.py data {command}" in examples
+    assert "--json" in examples
     assert "--debug" in examples
 
 

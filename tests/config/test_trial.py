@@ -125,7 +125,7 @@ def test_root_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (
             "data.root=x",
             "data.root: unknown key; known are data.crop_size, data.name, data.num_classes, "
-            "data.num_workers, data.seed, data.test_images, data.train_images, data.val_images",
+            "data.num_workers, data.sampling, data.seed, data.test_images, data.train_images, data.val_images",
         ),
         # Fields that do not go together.
         ("objective.num_neighbours=0", "objective: num_neighbours=0 must be at least 1 for knn_softmax"),

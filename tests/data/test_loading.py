@@ -7,14 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torchvision import tv_tensors
 
 from essnet.config.errors import InputError
 from essnet.data.class_table import ClassTable
 from essnet.data.folder import FolderDataset
-from essnet.data.loading import AugmentedDataset, TrainBatchSampler, eval_loader, train_loader
+from essnet.data.loading import AugmentedDataset, eval_loader, train_loader
 from essnet.data.textures import TexturesDataset
 from essnet.data.transforms import PADDING_COLOUR, build_train_transform
 from essnet.labels import IGNORE_INDEX
@@ -42,37 +40,6 @@ def assert_same_batches(one: list, other: list) -> None:
 
 def global_state() -> tuple:
     return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()
-
-
-@given(st.integers(1, 20), st.integers(1, 9), st.integers(0, 2**40), st.integers(0, 30))
-def test_a_sampler_started_later_goes_on_as_the_uninterrupted_one(
-    length: int, batch_size: int, seed: int, start: int
-) -> None:
-    def sampler(step: int) -> TrainBatchSampler:
-        return TrainBatchSampler(length=length, batch_size=batch_size, seed=seed, start_step=step)
-
-    whole = list(itertools.islice(sampler(0), start + 4))
-    assert list(itertools.islice(sampler(start), 4)) == whole[start:]
-    drawn = list(itertools.chain.from_iterable(whole))
-    assert all(len(batch) == batch_size for batch in whole)
-    assert [draw for _, draw in drawn] == list(range(len(drawn)))
-    for begin in range(0, len(drawn) - length + 1, length):
-        assert sorted(index for index, _ in drawn[begin : begin + length]) == list(range(length))
-
-
-def test_epochs_and_seeds_have_orders_of_their_own() -> None:
-    def order(seed: int) -> list[int]:
-        batches = itertools.islice(TrainBatchSampler(length=50, batch_size=50, seed=seed), 2)
-        return [index for batch in batches for index, _ in batch]
-
-    assert order(0)[:50] != order(0)[50:]
-    assert order(0) != order(1)
-
-
-@pytest.mark.parametrize("changes", [{"length": 0}, {"batch_size": 0}, {"start_step": -1}, {"seed": -1}])
-def test_impossible_samplers_are_refused(changes: dict) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(changes))}={next(iter(changes.values()))}"):
-        TrainBatchSampler(**{"length": 3, "batch_size": 2, "seed": 0, **changes})
 
 
 def test_augmentation_depends_on_seed_and_draw_alone() -> None:

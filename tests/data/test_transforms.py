@@ -5,6 +5,8 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from essnet.data.crop_window import draw_window
+from essnet.data.image_regions import resized_region
 from essnet.data.transforms import PADDING_COLOUR, RandomScaledCrop, build_train_transform
 from essnet.labels import IGNORE_INDEX
 
@@ -65,14 +67,13 @@ def test_the_scale_is_relative_to_the_image(factor: float, low: float, high: flo
 def test_scaling_then_cropping_gives_the_same_picture() -> None:
     """The cheap order against the plain one: the whole image resized, then the same window cut out."""
     image, mask = encoded(40, 60, block=5)
-    transform = RandomScaledCrop(size=(32, 32), scale=(2.0, 2.0))
     whole = v2.functional.resize(image, [80, 120], antialias=True).to(torch.int64)
     for seed in range(10):
         torch.manual_seed(seed)
-        params = transform.make_params([image, mask])
-        top, left = 2 * params["rows"].source.start, 2 * params["columns"].source.start
-        crop = transform.transform(image, params).to(torch.int64)
-        labels = transform.transform(mask, params)
+        window = draw_window((40, 60), size=(32, 32), scale=(2.0, 2.0))
+        top, left = 2 * window.rows.source.start, 2 * window.columns.source.start
+        crop = resized_region(image.as_subclass(torch.Tensor), window.region, size=window.region_size).to(torch.int64)
+        labels = torch.from_numpy(window.nearest(mask.numpy()))
         assert torch.equal(
             labels, mask.repeat_interleave(2, 0).repeat_interleave(2, 1)[top : top + 32, left : left + 32]
         )
@@ -82,14 +83,48 @@ def test_scaling_then_cropping_gives_the_same_picture() -> None:
 
 
 def test_every_place_is_reached() -> None:
-    image, mask = encoded(6, 6)
-    transform = RandomScaledCrop(size=(4, 8), scale=(1.0, 1.0))
     corners = set()
     for seed in range(200):
         torch.manual_seed(seed)
-        params = transform.make_params([image, mask])
-        corners.add((params["rows"].source.start, params["columns"].target.start))
+        window = draw_window((6, 6), size=(4, 8), scale=(1.0, 1.0))
+        corners.add((window.rows.source.start, window.columns.target.start))
     assert corners == {(row, column) for row in range(3) for column in range(3)}
+
+
+@pytest.mark.parametrize("focus", [(0, 0), (0, 5), (3, 2), (5, 5)])
+def test_every_place_that_holds_the_focus_is_reached_and_no_other(focus: tuple[int, int]) -> None:
+    places = set()
+    for seed in range(300):
+        torch.manual_seed(seed)
+        window = draw_window((6, 6), size=(4, 8), scale=(1.0, 1.0), focus=focus)
+        places.add((window.rows.source.start, window.columns.target.start))
+    assert places == {(row, column) for row in range(3) for column in range(3) if row <= focus[0] < row + 4}
+
+
+@pytest.mark.parametrize("scale", [(0.3, 0.3), (0.5, 1.0), (1.0, 1.0), (1.0, 3.0), (7.3, 7.3)])
+@pytest.mark.parametrize("shape", [(50, 40), (31, 90), (7, 9), (1, 1)])
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_the_focus_is_shown(shape: tuple[int, int], scale: tuple[float, float], flip: float) -> None:
+    """Seen by its label, in an object large enough to survive the smallest of the scales."""
+    transform = build_train_transform(crop_size=(24, 16), scale=scale, flip=flip)
+    image, mask = encoded(*shape)
+    for seed in range(30):
+        torch.manual_seed(seed)
+        focus = int(torch.randint(shape[0], ())), int(torch.randint(shape[1], ()))
+        seen = mask.clone()
+        reach = int(1 / scale[0])
+        seen[max(0, focus[0] - reach) : focus[0] + reach + 1, max(0, focus[1] - reach) : focus[1] + reach + 1] = 1000
+        window = transform.draw(shape, focus=focus)
+        for span, pixel in zip((window.rows, window.columns), focus, strict=True):
+            assert span.source.start <= pixel < span.source.stop
+        _, labels = transform(image, tv_tensors.Mask(seen), focus=focus)
+        assert (labels == 1000).any()
+
+
+@pytest.mark.parametrize("focus", [(-1, 0), (6, 0), (0, 7)])
+def test_a_focus_outside_the_image_is_refused(focus: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="is no"):
+        draw_window((6, 7), size=(4, 4), scale=(1.0, 1.0), focus=focus)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (3, 2), (200, 3)])
@@ -127,9 +162,18 @@ def test_colour_jitter_leaves_the_mask_alone() -> None:
     assert torch.equal(labels, mask)
 
 
-def test_parts_without_effect_are_left_out() -> None:
-    assert isinstance(build_train_transform(crop_size=(8, 8), flip=0.0), RandomScaledCrop)
-    assert len(build_train_transform(crop_size=(8, 8), colour_jitter=0.1).transforms) == 3
+def test_a_flip_by_chance_is_drawn_after_the_window() -> None:
+    """So that the same seed gives the same window with and without it."""
+    plain, by_chance = (RandomScaledCrop(size=(9, 9), scale=(0.5, 2.0), flip=flip) for flip in (0.0, 0.5))
+    flipped = 0
+    for seed in range(100):
+        torch.manual_seed(seed)
+        window = plain.draw((20, 30))
+        torch.manual_seed(seed)
+        other = by_chance.draw((20, 30))
+        assert (window.region, window.region_size) == (other.region, other.region_size)
+        flipped += other.flipped
+    assert 30 < flipped < 70
 
 
 @pytest.mark.parametrize(

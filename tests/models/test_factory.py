@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from essnet.config.errors import InputError
-from essnet.config.trial import ModelConfig, ObjectiveConfig
+from essnet.config.model import ModelConfig, ObjectiveConfig
 from essnet.models import EmbeddingOutput, FullSoftmaxOutput, SegmentationModel, build_model
 
 

@@ -3,8 +3,12 @@
 import typer
 
 from essnet.cli.data_sets.build_coco_lvis import build_coco_lvis
+from essnet.cli.data_sets.check import check
+from essnet.cli.data_sets.download import download
 
-app = typer.Typer(help="Data sets: make one.", context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(help="Data sets: fetch, check, make.", context_settings={"help_option_names": ["-h", "--help"]})
+app.command("download")(download)
+app.command("check")(check)
 app.command("build-coco-lvis")(build_coco_lvis)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from essnet.coco_lvis.workers import WorkerDied, Workers
+from essnet.workers import WorkerDied, Workers
 
 MODULE = "essnet.coco_lvis.label_space"
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def square(number: int) -> int:
@@ -55,7 +55,10 @@ def test_an_error_arrives_as_it_is(count: int) -> None:
 
 
 def test_a_worker_that_dies_is_told() -> None:
-    with Workers(1, module=MODULE) as workers, pytest.raises(WorkerDied, match=r"killed by SIGKILL.*goes on"):
+    with (
+        Workers(1, module=MODULE) as workers,
+        pytest.raises(WorkerDied, match=r"killed by SIGKILL.*same command again"),
+    ):
         list(workers.map(die, [1]))
 
 
@@ -63,8 +66,8 @@ def test_a_worker_that_dies_is_told() -> None:
 def test_workers_end_with_a_caller_that_is_killed() -> None:
     program = (
         "import sys, time\n"
-        "from essnet.coco_lvis.workers import Workers\n"
-        "from tests.coco_lvis.test_workers import process_of\n"
+        "from essnet.workers import Workers\n"
+        "from tests.test_workers import process_of\n"
         "if __name__ == '__main__':\n"
         f"    with Workers(2, module={MODULE!r}) as workers:\n"
         "        for process in workers.map(process_of, range(10**6)):\n"

@@ -105,7 +105,7 @@ class Workers:
         process.join()
         code = process.exitcode or 0
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return WorkerDied(f"a worker process ended ({how}); what is done is kept, the same command goes on")
+        return WorkerDied(f"a worker process ended ({how}); run the same command again")
 
 
 def _work(module: str, connection: Connection) -> None:
