@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from essnet import __version__
-from essnet.cli import data_sets, doctor, evaluate, predict, report, sweep, train, ui
+from essnet.cli import data_sets, doctor, evaluate, grow, predict, report, sweep, train, ui
 from essnet.config.errors import InputError
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -33,6 +33,7 @@ app.command("sweep")(sweep.sweep)
 app.command("report")(report.report)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("grow")(grow.grow)
 app.add_typer(data_sets.app, name="data")
 app.command("doctor")(doctor.doctor)
 app.command("ui")(ui.ui)

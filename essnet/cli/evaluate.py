@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
+from essnet.cli.progress import show_progress
 from essnet.cli.terminal import (
     DEFAULT_OUTPUT,
     Debug,
     Json,
     Output,
     Overrides,
+    check_writable,
     people_console,
     print_json,
+    scan_progress,
 )
 
 
@@ -23,51 +26,80 @@ def evaluate(
         Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder, such as .../checkpoints/best.")
     ],
     overrides: Overrides = None,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="DIR", help="Save each prediction: a 16-bit PNG and a colour overlay."),
+    ] = None,
     output: Output = DEFAULT_OUTPUT,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Compute the metrics of a checkpoint on a split, exactly as the trainer does.
 
+    With --json also of each class: IoU, accuracy, and pixels in the truth. Of a vocabulary that has grown,
+    old and new classes apart.
+
     Examples:
 
       launch.py evaluate runs/train/textures/checkpoints/best
 
-      launch.py evaluate runs/train/textures/checkpoints/best evaluation.split=test
+      launch.py evaluate runs/train/textures/checkpoints/best evaluation.split=test --save predictions
+
+      launch.py evaluate runs/train/camvid/checkpoints/best evaluation.protocol=sliding evaluation.flip=true
     """
     import torch
 
     from essnet.config import InputError, trial_from_mapping
-    from essnet.data import build_dataset, eval_loader
-    from essnet.training import evaluate as compute
-    from essnet.training import load_model, open_checkpoint, resolve_device
+    from essnet.data import build_dataset
+    from essnet.training import Evaluation, load_model, open_checkpoint, resolve_device
+    from essnet.training.grown_classes import added_classes, old_and_new_miou
+    from essnet.training.saved_predictions import SavedPredictions
 
     opened = open_checkpoint(checkpoint)
     config = trial_from_mapping(opened.config.model_dump(), overrides or (), source=str(checkpoint / "config.yaml"))
     if (config.model, config.objective) != (opened.config.model, opened.config.objective):
         raise InputError("model and objective are the checkpoint's own; only data, evaluation and trainer can change")
+    console = people_console(as_json)
     device = resolve_device(config.trainer.device)
-    dataset = build_dataset(config.data, config.evaluation.split, cache_dir=output / "cache")
+    split = config.evaluation.split
+    dataset = build_dataset(config.data, split, cache_dir=output / "cache", scan_progress=scan_progress(console))
     if dataset.classes.num_classes != opened.classes.num_classes:
         raise InputError(
             f"data.root: the data set has {dataset.classes.num_classes} classes, but {checkpoint} has "
             f"{opened.classes.num_classes}"
         )
+    saved = None
+    if save is not None:
+        check_writable(save, option="--save")
+        crop = config.data.crop_height_width if config.evaluation.protocol == "center_crop" else None
+        saved = SavedPredictions(save, dataset, crop=crop)
     if config.trainer.num_threads is not None:
         torch.set_num_threads(config.trainer.num_threads)  # the last digits of a sum depend on it
     model = load_model(opened, device=device)
-    batches = eval_loader(
-        dataset,
-        batch_size=config.evaluation.batch_size,
-        num_workers=config.data.num_workers,
-        multiple=model.stride_multiple,
-        minimum_side=model.minimum_side,
-    )
-    split = config.evaluation.split
-    metrics = compute(model, batches, num_classes=opened.classes.num_classes, device=device)
-    console = people_console(as_json)
+    evaluation = Evaluation(config, dataset, model=model, device=device)
     console.print(f"{checkpoint} on {split}, {len(dataset)} images", markup=False)
+    try:
+        with show_progress(console, "images") as progress:
+            result = evaluation.run(
+                model,
+                progress=lambda done, total: progress("evaluating", done, total),
+                see=None if saved is None else saved.add,
+            )
+    except KeyboardInterrupt:
+        console.print("interrupted" + ("" if save is None else f"; the predictions in {save} are whole"), markup=False)
+        raise typer.Exit(130) from None
+    metrics = {**result.metrics, **old_and_new_miou(result.counts, added_classes(checkpoint))}
     for name, value in metrics.items():
         console.print(f"  {name:<20} {value:.4f}", markup=False)
+    if save is not None:
+        console.print(f"predictions: {save}", markup=False)
     if as_json:
-        print_json({"metrics": metrics, "split": split, "checkpoint": str(checkpoint)})
+        print_json(
+            {
+                "metrics": metrics,
+                "split": split,
+                "checkpoint": str(checkpoint),
+                "classes": result.per_class(dataset.classes),
+                "predictions": None if save is None else str(save),
+            }
+        )

@@ -55,10 +55,12 @@ def predict(
 
 def _check_overwriting(images: Sequence[Path], output: Path) -> None:
     """Check that no result takes the place of another one or of an image."""
+    from essnet.training.prediction import result_names
+
     sources = {path.resolve(): path for path in images}
     owners: dict[str, Path] = {}
     for image in images:
-        for name in (f"{image.stem}.png", f"{image.stem}_overlay.png"):
+        for name in result_names(image.stem):
             if name in owners:
                 raise InputError(f"{image}: its result {name} would overwrite that of {owners[name]}; rename one")
             owners[name] = image

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from essnet.sweep.resources import Placement
     from essnet.tracking import RunStore
 
-_TAKEN_NAMES = ("train", "cache", "mlartifacts", "mlflow.db", "predictions")
+_TAKEN_NAMES = ("train", "grow", "cache", "mlartifacts", "mlflow.db", "predictions")
 """What else lies in the output folder."""
 
 

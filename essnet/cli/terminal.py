@@ -27,8 +27,8 @@ DEFAULT_OUTPUT = Path("runs")
 _SCAN_SECONDS = 3.0
 
 
-def check_writable(folder: Path) -> None:
-    """Check that `folder` can be made and written, without making it.
+def check_writable(folder: Path, *, option: str = "--output") -> None:
+    """Check that `folder`, given as `option`, can be made and written, without making it.
 
     Raises
     ------
@@ -38,9 +38,9 @@ def check_writable(folder: Path) -> None:
     way = (folder.absolute(), *folder.absolute().parents)
     nearest = next(path for path in way if os.path.exists(path))  # Path.exists raises for overlong names
     if not nearest.is_dir():
-        raise InputError(f"--output: cannot write below {nearest}, which is a file; choose a folder")
+        raise InputError(f"{option}: cannot write below {nearest}, which is a file; choose a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(f"--output: {nearest} cannot be written; choose another folder")
+        raise InputError(f"{option}: {nearest} cannot be written; choose another folder")
 
 
 def people_console(as_json: bool) -> Console:

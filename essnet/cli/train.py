@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from essnet.cli.run_folder import free_folder, newest_folder
 from essnet.cli.terminal import (
     DEFAULT_OUTPUT,
-    Debug,
     Json,
     Output,
     Overrides,
@@ -19,26 +20,54 @@ from essnet.cli.terminal import (
     print_json,
     scan_progress,
 )
+from essnet.config.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from essnet.config import TrialConfig
 
 
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The trial.", show_default=False)],
+    config: Annotated[str | None, typer.Argument(metavar="CONFIG.yaml", help="The trial.", show_default=False)] = None,
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of this name.")] = False,
+    from_trial: Annotated[
+        str | None,
+        typer.Option(
+            "--from-trial",
+            metavar="SWEEP/TRIAL_ID",
+            help="In place of CONFIG.yaml: this trial of a sweep alone, to the same result. SWEEP is a sweep's folder "
+            "or name, TRIAL_ID a trial's name or number.",
+        ),
+    ] = None,
     fast_dev_run: Annotated[
         bool, typer.Option("--fast-dev-run", help="Two steps and one validation batch: does everything hold together?")
     ] = False,
+    overfit: Annotated[
+        int | None,
+        typer.Option(
+            "--overfit",
+            metavar="N",
+            min=1,
+            help="Train and evaluate on the first N training images, without augmentation: val/miou must reach 1.",
+            show_default=False,
+        ),
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Where the time of a step goes: a table and a trace, in profile/.")
+    ] = False,
+    detect_anomaly: Annotated[
+        bool, typer.Option("--detect-anomaly", help="Name the operation whose gradient is NaN; slow.")
+    ] = False,
     output: Output = DEFAULT_OUTPUT,
     as_json: Json = False,
-    debug: Debug = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and log every step.")] = False,
 ) -> None:
     """Train one trial in this process, without Ray: progress bar, MLflow run, checkpoints.
 
-    The run's folder is OUTPUT/train/NAME; a further run of the same name goes to NAME-2, and so on.
-    Ctrl-C leaves a checkpoint; --resume goes on from it.
+    The run's folder is OUTPUT/train/NAME; a further run of the same name goes to NAME-2, and so on. Its
+    first_batch.png shows what the network sees first. Ctrl-C leaves a checkpoint; --resume goes on from it.
 
     Examples:
 
@@ -47,13 +76,22 @@ def train(
       launch.py train experiments/textures/trial.yaml objective.name=knn_softmax trainer.max_steps=100
 
       launch.py train experiments/textures/trial.yaml --fast-dev-run
-    """
-    from essnet.config import load_trial
 
-    trial = load_trial(config, overrides or ())
+      launch.py train experiments/textures/trial.yaml --overfit 4 --debug
+
+      launch.py train --from-trial runs/textures/003 --profile
+    """
+    trial = _load(config, overrides or (), from_trial, output)
+    if debug:
+        trial = trial.model_copy(update={"trainer": trial.trainer.model_copy(update={"log_every_steps": 1})})
+    if overfit is not None:
+        from essnet.training.overfitting import overfit_config
+
+        trial = overfit_config(trial, overfit)
     if fast_dev_run:
         trial = _shortened(trial)
 
+    import torch
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -68,7 +106,14 @@ def train(
     from essnet.config.overrides import flatten
     from essnet.tracking import MlflowTracker, RunStore, default_uri
     from essnet.training import Trainer, interruption_by_signal
+    from essnet.training.overfitting import overfit_trial
+    from essnet.training.step_profile import WARM_UP_STEPS, StepProfile
 
+    if profile and trial.trainer.max_steps <= WARM_UP_STEPS:
+        raise InputError(
+            f"--profile: warms up for {WARM_UP_STEPS} steps, but trainer.max_steps is {trial.trainer.max_steps}; "
+            "take more"
+        )
     console = people_console(as_json)
     check_writable(output / "train")
     directory = _run_folder(output / "train", trial.name, resume=resume).absolute()
@@ -88,16 +133,24 @@ def train(
         if not console.is_terminal:
             console.print(f"step {step}/{trial.trainer.max_steps}: val/miou {metrics['val/miou']:.3f}")
 
+    steps: StepProfile | None = None
+
+    def stepped(step: int, metrics: Mapping[str, float]) -> None:
+        progress.update(task, completed=step, loss=metrics["train/loss"])
+        if steps is not None:
+            steps.step()
+
     with interruption_by_signal() as interruption:
         trainer = Trainer(
             trial,
             directory=directory,
             cache_dir=output / "cache",
             report=evaluated,
-            progress=lambda step, metrics: progress.update(task, completed=step, loss=metrics["train/loss"]),
+            progress=stepped,
             scan_progress=scan_progress(console),
             should_stop=lambda: interruption.requested,
             max_eval_batches=1 if fast_dev_run else None,
+            adapt_trial=None if overfit is None else overfit_trial(overfit),
             resume=resume,
         )
         if trial.tracking.uri is None:
@@ -124,7 +177,20 @@ def train(
             tracker = MlflowTracker(store, run_id)
             tracker.log_artifact(directory / "config.yaml", "")
             trainer.track_with(tracker)
-            with progress:
+
+            def profiled(text: str, files: tuple[Path, ...]) -> None:
+                console.print(text, markup=False)
+                for path in files:
+                    tracker.log_artifact(path, "profile")
+                console.print(f"profile: {directory / 'profile'}", markup=False)
+
+            with ExitStack() as around:
+                if detect_anomaly:
+                    around.enter_context(torch.autograd.set_detect_anomaly(True))
+                around.enter_context(progress)
+                if profile:
+                    steps = StepProfile(directory / "profile", device=trainer.trial.device, done=profiled)
+                    around.enter_context(steps)
                 result = trainer.train()
             status = "KILLED" if result.interrupted else "FINISHED"
         except KeyboardInterrupt:
@@ -145,18 +211,30 @@ def train(
     console.print(f"best checkpoint: {result.best_checkpoint}", markup=False)
 
 
+def _load(config: str | None, overrides: Sequence[str], from_trial: str | None, output: Path) -> TrialConfig:
+    """Read the trial: a YAML file's, or one of a sweep."""
+    from essnet.cli.sweep_trial import load_sweep_trial
+    from essnet.config import load_trial
+
+    if from_trial is None:
+        if config is None:
+            raise InputError("Missing argument 'CONFIG.yaml'; or name a sweep's trial: --from-trial SWEEP/TRIAL_ID")
+        return load_trial(Path(config), overrides)
+    if config is None:
+        return load_sweep_trial(from_trial, overrides, output=output)
+    if "=" not in config:  # what stands first is an override otherwise
+        raise InputError(f"{config}: a file beside --from-trial {from_trial}; give one of both")
+    return load_sweep_trial(from_trial, [config, *overrides], output=output)
+
+
 def _run_folder(root: Path, name: str, *, resume: bool) -> Path:
     """Return the folder of a run: the newest of its name to resume, else one that is not there yet."""
-    folders = [root / name]
-    while folders[-1].exists():
-        folders.append(root / f"{name}-{len(folders) + 1}")
     if not resume:
-        return folders[-1]
-    if len(folders) == 1:
-        from essnet.config import InputError
-
+        return free_folder(root, name)
+    newest = newest_folder(root, name)
+    if newest is None:
         raise InputError(f"--resume: there is no run in {root / name} to go on with")
-    return folders[-2]
+    return newest
 
 
 def _shortened(trial: TrialConfig) -> TrialConfig:

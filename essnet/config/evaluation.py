@@ -23,7 +23,7 @@ class EvaluationConfig(Block):
     windows of `data.crop_size` whose outputs are averaged where they overlap."""
     overlap: Annotated[float, Field(ge=0, le=0.9)] = 1 / 3
     """Only for sliding: neighbouring windows have at least this share of their side in common."""
-    scales: Annotated[list[Annotated[float, Field(gt=0, le=8)]], Field(min_length=1)] = [1.0]
+    scales: list[Annotated[float, Field(gt=0, le=8)]] = Field(default=[1.0], min_length=1)
     """Sizes of each image, relative to its own, whose outputs are averaged."""
     flip: bool = False
     """Average with the outputs of the mirrored image."""

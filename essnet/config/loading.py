@@ -15,7 +15,7 @@ from essnet.config.messages import did_you_mean, validate
 from essnet.config.overrides import dotted_paths, parse_overrides, touches, with_overrides
 from essnet.config.space import Space, space_type
 from essnet.config.strict_yaml import dump_yaml, load_yaml_mapping
-from essnet.config.sweep import SWEEP_BLOCKS, SweepConfig
+from essnet.config.sweep import SWEEP_BLOCKS, SweepConfig, check_metric
 from essnet.config.trial import TrialConfig
 
 _SWEEP_PATHS = set(SWEEP_BLOCKS) - {"base", "overrides", "arms", "baseline"}
@@ -123,7 +123,12 @@ def load_sweep(path: Path, arguments: Sequence[str] = ()) -> Sweep:
     def where(key: str) -> str:
         return _blame(f"{path}: overrides" if touches(key, in_every_arm) else base_source, for_base)(key)
 
-    _check_arms(arms, base, source=str(path), elsewhere=where)
+    for name in sorted(_check_arms(arms, base, source=str(path), elsewhere=where)):
+        try:
+            check_metric(config.search.metric, data_name=name)
+        except ValueError as error:
+            file = "" if touches("search.metric", for_sweep) else f"{path}: "
+            raise InputError(f"{file}search.metric: {error}") from None
     make_paths_absolute(base)
     return Sweep(config=config, base=base, arms=arms)
 
@@ -194,8 +199,12 @@ def _check_arms(
     *,
     source: str,
     elsewhere: Callable[[str], str],
-) -> None:
-    """Validate each arm with the ends of its spaces, so that no trial is refused after the start."""
+) -> set[str]:
+    """Validate each arm with the ends of its spaces, so that no trial is refused after the start.
+
+    Returns the names of the data sets that trials run on.
+    """
+    names: set[str] = set()
     for arm in arms:
         arm_source = f"{source}: arms.{arm.name}"
 
@@ -205,7 +214,8 @@ def _check_arms(
 
         for point in arm.probe_points():
             values = _set(base, {**arm.fixed, **point}, source=arm_source)
-            validate(TrialConfig, values, where=where)
+            names.add(validate(TrialConfig, values, where=where).data.name)
+    return names
 
 
 def _set(mapping: Mapping[str, Any], overrides: Mapping[str, Any], *, source: str) -> dict[str, Any]:

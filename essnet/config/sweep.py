@@ -10,8 +10,27 @@ from typing_extensions import Self
 from essnet.config.fields import Block, Name, NonNegative, NonNegativeFloat, Positive, PositiveFloat
 from essnet.config.loop import TrackingConfig
 
-METRICS = ("val/miou", "val/mean_accuracy", "val/pixel_accuracy", "val/fw_iou")
+_FREQUENCY_METRICS = ("val/miou_frequent", "val/miou_common", "val/miou_rare")
+"""Only where the data set groups its classes by how frequent they are."""
+
+_GROUPED_DATA = ("coco_lvis",)
+
+METRICS = ("val/miou", "val/mean_accuracy", "val/pixel_accuracy", "val/fw_iou", *_FREQUENCY_METRICS)
 """Metrics by which a sweep can search and compare; not the loss, which is another one for each objective."""
+
+
+def check_metric(metric: str, *, data_name: str) -> None:
+    """Check that trials on a data set have the metric.
+
+    Raises
+    ------
+    ValueError
+        If they do not; the message says which have.
+    """
+    if metric in _FREQUENCY_METRICS and data_name not in _GROUPED_DATA:
+        raise ValueError(
+            f"found {metric!r}, which only data.name={', '.join(_GROUPED_DATA)} has, and not {data_name}; take val/miou"
+        )
 
 
 def _check_base(base: object) -> object:

@@ -1,70 +1,21 @@
-"""Confusion counts over a whole data set, and the metrics they give."""
+"""What a confusion matrix says of each class, counted over a whole data set, and the metrics that gives."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from essnet.labels import IGNORE_INDEX
 
-# Up to here the C x C matrix (32 MiB of int64) is held and counted into directly; beyond, only the pairs that
-# occur.
-DENSE_UP_TO_CLASSES = 2048
-
-
-class _Counts(Protocol):
-    """How often each pair occurred; the code of a pair is truth * C + prediction."""
-
-    def add(self, codes: Tensor) -> None: ...
-
-    def items(self) -> tuple[Tensor, Tensor]: ...
-
-    def add_items(self, codes: Tensor, counts: Tensor) -> None: ...
-
-
-class _DenseCounts:
-    def __init__(self, num_codes: int) -> None:
-        self._counts = torch.zeros(num_codes, dtype=torch.int64)
-
-    def add(self, codes: Tensor) -> None:
-        self._counts = self._counts.to(codes.device)
-        self._counts += torch.bincount(codes, minlength=len(self._counts))
-
-    def items(self) -> tuple[Tensor, Tensor]:
-        codes = self._counts.nonzero().squeeze(1)
-        return codes, self._counts[codes]
-
-    def add_items(self, codes: Tensor, counts: Tensor) -> None:
-        self._counts = self._counts.to(codes.device).index_add(0, codes, counts)
-
-
-class _SparseCounts:
-    def __init__(self) -> None:
-        self._codes = torch.zeros(0, dtype=torch.int64)
-        self._counts = torch.zeros(0, dtype=torch.int64)
-
-    def add(self, codes: Tensor) -> None:
-        self.add_items(codes, torch.ones_like(codes))
-
-    def items(self) -> tuple[Tensor, Tensor]:
-        return self._codes, self._counts
-
-    def add_items(self, codes: Tensor, counts: Tensor) -> None:
-        codes, order = torch.cat([self._codes.to(codes.device), codes]).sort()
-        counts = torch.cat([self._counts.to(codes.device), counts])[order]
-        first = torch.ones_like(codes, dtype=torch.bool)
-        first[1:] = codes[1:] != codes[:-1]
-        self._codes = codes[first]
-        self._counts = torch.zeros_like(self._codes).index_add_(0, first.cumsum(0) - 1, counts)
-
 
 class ConfusionCounts:
-    """Counts of (truth, prediction) pairs in int64, over as many batches as there are.
+    """How often each class was true, was predicted, and was both, in int64 over as many batches as there are.
 
-    Metrics are those of the counts, never means of per-image scores. Counts live on the device of the last
-    update.
+    These are the row sums, the column sums and the diagonal of the C x C confusion matrix: all that the metrics need,
+    in 24 bytes a class. Metrics are those of the counts, never means of per-image scores. Counts live on the device
+    of the last update; on a GPU counting does not wait for it.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -72,74 +23,110 @@ class ConfusionCounts:
         if num_classes < 1:
             raise ValueError(f"num_classes={num_classes} must be at least 1")
         self.num_classes = num_classes
-        dense = num_classes <= DENSE_UP_TO_CLASSES
-        self._counts: _Counts = _DenseCounts(num_classes**2) if dense else _SparseCounts()
+        # Rows: truth, prediction, both. The last column takes the pixels that do not count.
+        self._counts = torch.zeros((3, num_classes + 1), dtype=torch.int64)
+        self._outside = torch.zeros((), dtype=torch.int64)
 
     def update(self, predictions: Tensor, targets: Tensor) -> None:
         """Count a batch.
 
         Shapes: any, both the same; int64. Pixels whose target is IGNORE_INDEX do not count, whatever their
-        prediction. Raises ValueError for shapes that differ and for ids outside [0, C).
+        prediction. Raises ValueError for shapes that differ and for ids outside [0, C); on a GPU, where looking at
+        ids means waiting for it, the latter when the counts are read.
         """
         if predictions.shape != targets.shape:
             raise ValueError(
                 f"predictions and targets must have the same shape; "
                 f"got {tuple(predictions.shape)} and {tuple(targets.shape)}"
             )
-        valid = targets != IGNORE_INDEX
-        truth, predicted = targets[valid], predictions[valid]
-        self._check_ids("targets", truth)
-        self._check_ids("predictions", predicted)
-        self._counts.add(truth * self.num_classes + predicted)
+        predicted, truth = predictions.flatten(), targets.flatten()
+        valid = truth != IGNORE_INDEX
+        usable = valid & self._in_range(truth) & self._in_range(predicted)
+        if truth.is_cuda:
+            self._outside = self._outside.to(truth.device) + (valid.sum() - usable.sum())
+        elif not torch.equal(valid, usable):
+            self._refuse(targets=truth[valid], predictions=predicted[valid])
+        truth = torch.where(usable, truth, self.num_classes)
+        predicted = torch.where(usable, predicted, self.num_classes)
+        both = torch.where(truth == predicted, truth, self.num_classes)
+        counted = torch.stack([self._count(ids) for ids in (truth, predicted, both)])
+        self._counts = self._counts.to(counted.device) + counted
 
     def merge(self, other: ConfusionCounts) -> None:
         """Add the counts of another; raises ValueError unless it has as many classes."""
         if other.num_classes != self.num_classes:
             raise ValueError(f"counts of {other.num_classes} classes cannot be added to {self.num_classes}")
-        self._counts.add_items(*other._counts.items())
+        self._counts = self._counts.to(other._counts.device) + other._counts
+        self._outside = self._outside.to(other._outside.device) + other._outside
 
-    def matrix(self) -> Tensor:
-        """Return the counts as (C, C) int64, truth by row and prediction by column."""
-        codes, counts = self._counts.items()
-        flat = torch.zeros(self.num_classes**2, dtype=torch.int64, device=codes.device)
-        return flat.index_add_(0, codes, counts).view(self.num_classes, self.num_classes)
+    def true(self) -> Tensor:
+        """Return how many pixels of each class there were, (C,) int64."""
+        return self._read()[0]
+
+    def predicted(self) -> Tensor:
+        """Return how often each class was predicted where a pixel counts, (C,) int64."""
+        return self._read()[1]
+
+    def hits(self) -> Tensor:
+        """Return how often each class was predicted where it was true, (C,) int64."""
+        return self._read()[2]
 
     def per_class_iou(self) -> Tensor:
         """Return the IoU of each class, (C,) float64; NaN for a class in neither truth nor prediction."""
-        hits, truths, predictions = self._totals()
-        return hits.double() / (truths + predictions - hits)
+        true, predicted, hits = self._read()
+        return hits.double() / (true + predicted - hits)
 
-    def compute(self) -> dict[str, float]:
+    def per_class_accuracy(self) -> Tensor:
+        """Return the recall of each class, (C,) float64; NaN for a class that is not in the truth."""
+        true, _, hits = self._read()
+        return hits.double() / true
+
+    def compute(self, groups: Sequence[str | None] = ()) -> dict[str, float]:
         """Return the metrics, each in [0, 1], and 0 where nothing was counted.
 
         `miou`: mean IoU over classes in truth or prediction. `mean_accuracy`: mean recall over classes in
         truth. `pixel_accuracy`: share of right pixels. `fw_iou`: IoU weighted by the classes' share of the
-        truth.
+        truth. `groups` names a group for each class, or none: for each of them `miou_<group>` is the mean IoU
+        over those of its classes that are in truth or prediction. Raises ValueError for groups of another
+        number of classes.
         """
-        hits, truths, _ = self._totals()
-        total = truths.sum()
-        if total == 0:
-            return {"miou": 0.0, "mean_accuracy": 0.0, "pixel_accuracy": 0.0, "fw_iou": 0.0}
+        if groups and len(groups) != self.num_classes:
+            raise ValueError(f"groups name {len(groups)} classes, but there are {self.num_classes}")
+        true, _, hits = self._read()
         iou = self.per_class_iou()
-        recall = hits.double() / truths
-        return {
-            "miou": float(iou.nanmean()),
-            "mean_accuracy": float(recall.nanmean()),
-            "pixel_accuracy": float(hits.sum().double() / total),
-            "fw_iou": float((iou.nan_to_num() * truths).sum() / total),
+        total = true.sum()
+        metrics = {
+            "miou": iou.nanmean(),
+            "mean_accuracy": self.per_class_accuracy().nanmean(),
+            "pixel_accuracy": hits.sum().double() / total,
+            "fw_iou": (iou.nan_to_num() * true).sum() / total,
         }
+        for group in dict.fromkeys(group for group in groups if group is not None):
+            members = torch.tensor([other == group for other in groups], device=iou.device)
+            metrics[f"miou_{group}"] = iou[members].nanmean()
+        return {name: float(value.nan_to_num()) for name, value in metrics.items()}
 
-    def _totals(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return per class how often it was hit, true, and predicted: (C,) int64 each."""
-        codes, counts = self._counts.items()
-        truth, predicted = codes // self.num_classes, codes % self.num_classes
-        zeros = torch.zeros(self.num_classes, dtype=torch.int64, device=codes.device)
-        hits = zeros.index_add(0, truth, counts * (truth == predicted))
-        return hits, zeros.index_add(0, truth, counts), zeros.index_add(0, predicted, counts)
+    def _in_range(self, ids: Tensor) -> Tensor:
+        return (ids >= 0) & (ids < self.num_classes)
 
-    def _check_ids(self, name: str, ids: Tensor) -> None:
-        outside = (ids < 0) | (ids >= self.num_classes)
-        if outside.any():
-            raise ValueError(
-                f"{name} hold the class id {int(ids[outside][0])}; ids must lie in 0..{self.num_classes - 1}"
-            )
+    def _count(self, ids: Tensor) -> Tensor:
+        if not ids.is_cuda:
+            return torch.bincount(ids, minlength=self.num_classes + 1)
+        # Its bincount asks for the largest id first, and so waits.
+        counts = torch.zeros(self.num_classes + 1, dtype=torch.int64, device=ids.device)
+        return counts.index_add_(0, ids, torch.ones_like(ids))
+
+    def _refuse(self, **ids: Tensor) -> None:
+        for name, values in ids.items():
+            outside = values[~self._in_range(values)]
+            if len(outside):
+                raise ValueError(
+                    f"{name} hold the class id {int(outside[0])}; ids must lie in 0..{self.num_classes - 1}"
+                )
+
+    def _read(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return truth, prediction and hits of each class, (C,) int64 each."""
+        if int(self._outside):
+            raise ValueError(f"{int(self._outside)} pixels have class ids outside 0..{self.num_classes - 1}")
+        true, predicted, hits = self._counts[:, : self.num_classes].unbind()
+        return true, predicted, hits

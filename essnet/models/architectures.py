@@ -11,8 +11,10 @@ import segmentation_models_pytorch as smp
 from torch import nn
 
 from essnet.config.errors import InputError
+from essnet.models.batch_norm import set_batch_norm_momentum
 from essnet.models.encoder_weights import construction_arguments, load_encoder_weights
 from essnet.models.encoders import TIMM_PREFIX, check_encoder, nearest
+from essnet.models.separable import set_separable_convolutions
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Architecture:
     """Image sides must be at least this many times the encoder's output stride."""
     minimum_batch: int = 1
     """Images of a training batch: 2 where an image is pooled to one pixel, of which no variance can be taken."""
+    separable_choice: bool = False
+    """Whether `separable_convolutions` may be chosen: it names the DeepLabs' ASPP and decoder."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of the constructor."""
 
@@ -39,8 +43,8 @@ ARCHITECTURES = {
     "linknet": Architecture(smp.Linknet),
     "fpn": Architecture(smp.FPN),
     "pspnet": Architecture(smp.PSPNet),
-    "deeplabv3": Architecture(smp.DeepLabV3, output_strides=(8, 16), minimum_batch=2),
-    "deeplabv3plus": Architecture(smp.DeepLabV3Plus, output_strides=(16, 8), minimum_batch=2),
+    "deeplabv3": Architecture(smp.DeepLabV3, output_strides=(8, 16), minimum_batch=2, separable_choice=True),
+    "deeplabv3plus": Architecture(smp.DeepLabV3Plus, output_strides=(16, 8), minimum_batch=2, separable_choice=True),
     # Its pyramid attention halves the encoder's last features three times.
     "pan": Architecture(smp.PAN, output_strides=(16, 32), minimum_factor=8, minimum_batch=2),
     "upernet": Architecture(smp.UPerNet, minimum_batch=2),
@@ -65,7 +69,13 @@ class Network:
 
 
 def build_network(
-    *, architecture: str, encoder: str, encoder_weights: str | None, output_stride: int | None
+    *,
+    architecture: str,
+    encoder: str,
+    encoder_weights: str | None,
+    output_stride: int | None,
+    separable_convolutions: bool | None = None,
+    batch_norm_momentum: float | None = None,
 ) -> Network:
     """Build an encoder-decoder that ends in the decoder's features.
 
@@ -79,6 +89,10 @@ def build_network(
         None, `none`, `imagenet`, `package:<name>`, or the path of a file.
     output_stride
         Stride of the encoder's last features; None is the architecture's own.
+    separable_convolutions
+        Whether the 3 x 3 convolutions of ASPP and decoder are depthwise separable; None is the library's choice.
+    batch_norm_momentum
+        Weight of the newest batch in the statistics of the encoder's batch norms; None is the library's.
 
     Raises
     ------
@@ -107,6 +121,10 @@ def build_network(
             f"{encoder_stride}; leave model.output_stride out, or change model.architecture ({choices})"
         )
     load_encoder_weights(module.encoder, encoder_weights, encoder=encoder)
+    if separable_convolutions is not None:
+        _set_separable(module.decoder, key, separable=separable_convolutions)
+    if batch_norm_momentum is not None and not set_batch_norm_momentum(module.encoder, batch_norm_momentum):
+        raise InputError(f"model.batch_norm_momentum={batch_norm_momentum}: {encoder} has no batch norms; leave it out")
     return Network(
         module=module,
         out_channels=head_convolution.in_channels,
@@ -114,6 +132,16 @@ def build_network(
         minimum_side=known.minimum_factor * encoder_stride,
         minimum_batch=known.minimum_batch,
     )
+
+
+def _set_separable(decoder: nn.Module, key: str, *, separable: bool) -> None:
+    if not ARCHITECTURES[key].separable_choice:
+        choices = " or ".join(name for name, other in ARCHITECTURES.items() if other.separable_choice)
+        raise InputError(
+            f"model.separable_convolutions={str(separable).lower()}: {key} has no atrous pyramid of which it could be "
+            f"said; leave it out, or set model.architecture to {choices}"
+        )
+    set_separable_convolutions(decoder, separable=separable)
 
 
 def _construct(key: str, encoder: str, stride: int | None, encoder_arguments: Mapping[str, Any]) -> Any:

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from essnet.config.errors import InputError
 from essnet.models.hub_weights import imagenet_arguments
 from essnet.models.package_weights import PACKAGE_WEIGHTS, read_package_weights
+from essnet.models.tensor_names import first_few, shape_text
 
 _PACKAGE_PREFIX = "package:"
 _FILE_SUFFIXES = (".safetensors", ".pt", ".pth")
 _WRAPPERS = frozenset({"module", "network", "model", "encoder", "backbone"})
 """Leading parts of a name that say where an encoder sat, not what the tensor is."""
-_NAMED_AT_MOST = 3
 
 
 def construction_arguments(encoder_weights: str | None, *, encoder: str) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _match(
     # Files from before torch counted batches lack only the counters, which nothing depends on.
     missing = [name for name in wanted if name not in found and not name.endswith("num_batches_tracked")]
     reshaped = [
-        f"{name} is {_shape(tensors[source])} in the file and {_shape(wanted[name])} in the encoder"
+        f"{name} is {shape_text(tensors[source])} in the file and {shape_text(wanted[name])} in the encoder"
         for name, source in found.items()
         if tensors[source].shape != wanted[name].shape
     ]
@@ -116,7 +116,7 @@ def _match(
     unexpected = [name for name in tensors if name not in used and _series(_parts(name)) in series]
     problems = {"missing": missing, "unexpected": unexpected, "other shapes": reshaped}
     if any(problems.values()):
-        listed = "; ".join(f"{what}: {_some(names)}" for what, names in problems.items() if names)
+        listed = "; ".join(f"{what}: {first_few(names)}" for what, names in problems.items() if names)
         raise InputError(f"{where}: these are not the weights of model.encoder={encoder}: {listed}")
     return {name: tensors[found[name]] if name in found else value for name, value in wanted.items()}
 
@@ -133,12 +133,3 @@ def _series(parts: tuple[str, ...]) -> tuple[str, ...] | None:
     """Return what stands before the last number: the list of blocks that a tensor's block is a member of."""
     numbered = [position for position, part in enumerate(parts) if part.isdigit()]
     return parts[: numbered[-1]] if numbered else None
-
-
-def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a scalar"
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _NAMED_AT_MOST
-    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

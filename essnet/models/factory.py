@@ -39,6 +39,9 @@ def build_model(
         encoder_weights=model.encoder_weights,
         output_stride=model.output_stride,
         output_layer=_output_layer(objective, num_classes),
+        separable_convolutions=model.separable_convolutions,
+        batch_norm_momentum=model.batch_norm_momentum,
+        freeze_encoder=model.freeze_encoder,
         pretrained=pretrained,
     )
 

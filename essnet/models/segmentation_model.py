@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from essnet.models.architectures import Network, build_network
 from essnet.models.encoders import Normalisation, encoder_normalisation
@@ -24,6 +25,9 @@ class SegmentationModel(nn.Module):
         Turns those features into outputs, and knows their loss and their prediction.
     normalisation
         Mean and standard deviation in units of 0 to 255; they become buffers, and so part of the state dict.
+    freeze_encoder
+        The encoder's parameters take no gradient, and it stays in evaluation mode, its batch norms' statistics as
+        they are, when the model is set to train.
 
     Shape
     -----
@@ -34,7 +38,14 @@ class SegmentationModel(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, *, network: Network, output_layer: OutputLayer, normalisation: Normalisation) -> None:
+    def __init__(
+        self,
+        *,
+        network: Network,
+        output_layer: OutputLayer,
+        normalisation: Normalisation,
+        freeze_encoder: bool = False,
+    ) -> None:
         super().__init__()
         self.network: Any = network.module
         self.output_layer = output_layer
@@ -43,6 +54,18 @@ class SegmentationModel(nn.Module):
         self.minimum_batch = network.minimum_batch
         self.register_buffer("mean", torch.tensor(normalisation.mean))
         self.register_buffer("std", torch.tensor(normalisation.std))
+        self._encoder_is_frozen = freeze_encoder
+        if freeze_encoder:
+            # Images take no gradient either, so that autograd keeps nothing of the encoder's work.
+            self.network.encoder.requires_grad_(False)
+            self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode; a frozen encoder stays in evaluation mode."""
+        super().train(mode)
+        if self._encoder_is_frozen:
+            self.network.encoder.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the output layer's outputs at the decoder's stride.
@@ -69,12 +92,15 @@ class SegmentationModel(nn.Module):
         return features
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return every parameter once: `encoder`, `decoder` and, where there are any, `class_embeddings`."""
+        """Return every parameter once: `encoder`, `decoder` and, where there are any, `class_embeddings`.
+
+        A frozen encoder's are left out.
+        """
         encoder = list(self.network.encoder.parameters())
         of_encoder = set(map(id, encoder))
         decoder = [parameter for parameter in self.network.parameters() if id(parameter) not in of_encoder]
         groups = self.output_layer.parameter_groups()
-        return {"encoder": encoder, **groups, "decoder": decoder + groups["decoder"]}
+        return {"encoder": [] if self._encoder_is_frozen else encoder, **groups, "decoder": decoder + groups["decoder"]}
 
     def _check_size(self, images: Tensor) -> None:
         if images.ndim != 4 or images.shape[1] != 3:
@@ -100,6 +126,9 @@ def build_segmentation_model(
     encoder_weights: str | None,
     output_stride: int | None,
     output_layer: Callable[[int], OutputLayer],
+    separable_convolutions: bool | None = None,
+    batch_norm_momentum: float | None = None,
+    freeze_encoder: bool = False,
     pretrained: bool = True,
 ) -> SegmentationModel:
     """Build a model from names.
@@ -116,6 +145,12 @@ def build_segmentation_model(
         Stride of the encoder's last features; None is the architecture's own.
     output_layer
         Makes the output layer from the decoder's number of channels.
+    separable_convolutions
+        Whether the DeepLabs' ASPP and decoder are depthwise separable; None is the library's choice.
+    batch_norm_momentum
+        Weight of the newest batch in the statistics of the encoder's batch norms; None is the library's.
+    freeze_encoder
+        Whether the encoder stays as it is when the model trains.
     pretrained
         False where a checkpoint's weights follow: no weights are read, all else is the same.
 
@@ -129,9 +164,12 @@ def build_segmentation_model(
         encoder=encoder,
         encoder_weights=encoder_weights if pretrained else None,
         output_stride=output_stride,
+        separable_convolutions=separable_convolutions,
+        batch_norm_momentum=batch_norm_momentum,
     )
     return SegmentationModel(
         network=network,
         output_layer=output_layer(network.out_channels),
         normalisation=encoder_normalisation(encoder),
+        freeze_encoder=freeze_encoder,
     )

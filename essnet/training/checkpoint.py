@@ -1,12 +1,15 @@
 """Checkpoints: folders that appear whole or not at all, and hold no pickles.
 
-A checkpoint is a folder with `model.safetensors`, `trainer.pt` (optimizer, schedule, random states, step,
-best so far; loaded with `weights_only=True`), `config.yaml` and `classes.json`: enough to evaluate, predict
-and resume. The format's version is in the metadata of `model.safetensors`.
+A checkpoint is a folder with `model.safetensors`, `trainer.pt` (optimizer, schedule, random states, step, best so far,
+and the trained weights where the model's are their average; loaded with `weights_only=True`), `config.yaml` and
+`classes.json`: enough to evaluate, predict and resume. The format's version is in the metadata of
+`model.safetensors`. `checksums.json` has the SHA-256 of the two files of tensors, which tells a damaged one from a
+whole one; a checkpoint without it is taken as it is.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,7 +26,9 @@ from essnet.config import InputError, TrialConfig, load_trial, to_yaml
 from essnet.data import ClassTable
 
 FORMAT_VERSION = 1
-_FILES = ("model.safetensors", "trainer.pt", "config.yaml", "classes.json")
+_BLOCK_BYTES = 2**20
+_SUMMED = ("model.safetensors", "trainer.pt")
+_FILES = (*_SUMMED, "config.yaml", "classes.json")
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Checkpoint:
         InputError
             If the file is damaged.
         """
+        self._check_sum("model.safetensors")
         try:
             return load_file(self.path / "model.safetensors")
         except (SafetensorError, OSError) as error:
@@ -56,11 +62,25 @@ class Checkpoint:
             If the file is damaged.
         """
         path = self.path / "trainer.pt"
+        self._check_sum("trainer.pt")
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever torch.load meets in a damaged file
             raise InputError(f"{path}: damaged ({_first_line(error)})") from None
         return state
+
+    def _check_sum(self, name: str) -> None:
+        path = self.path / "checksums.json"
+        if not path.is_file():
+            return
+        try:
+            expected = json.loads(path.read_text(encoding="utf-8"))[name]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: damaged ({_first_line(error)})") from None
+        if _sha256(self.path / name) != expected:
+            raise InputError(
+                f"{self.path / name}: damaged (not what was written: its SHA-256 is not that of checksums.json)"
+            )
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -86,86 +106,50 @@ def open_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path=path, config=load_trial(path / "config.yaml"), classes=classes)
 
 
-class CheckpointFolder:
-    """The checkpoints of a run: `step-000300/` and so on, those that the links `last` and `best` point to."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def last(self) -> Path | None:
-        """Return the newest checkpoint, or None."""
-        return self._target("last")
-
-    def best(self) -> Path | None:
-        """Return the best checkpoint, or None."""
-        return self._target("best")
-
-    def save(
-        self,
-        step: int,
-        *,
-        best_step: int | None,
-        weights: Mapping[str, torch.Tensor],
-        trainer_state: Mapping[str, Any],
-        config: TrialConfig,
-        classes: ClassTable,
-    ) -> Path:
-        """Write the checkpoint of a step, move the links, and remove what no link points to.
-
-        `best_step` is the step of the best checkpoint, this one or an earlier one; None while there is none.
-        """
-        folder = self._folder(step)
-        temporary = self.root / f".{folder.name}.partial"
+def write_checkpoint(
+    folder: Path,
+    *,
+    weights: Mapping[str, torch.Tensor],
+    trainer_state: Mapping[str, Any],
+    config: TrialConfig,
+    classes: ClassTable,
+) -> None:
+    """Write a checkpoint's folder, under another name until it is whole; one that is there already is replaced."""
+    temporary = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in weights.items()}
+        save_file(tensors, temporary / "model.safetensors", {"format_version": str(FORMAT_VERSION)})
+        torch.save(dict(trainer_state), temporary / "trainer.pt")
+        (temporary / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+        (temporary / "classes.json").write_text(json.dumps(classes.to_json()), encoding="utf-8")
+        checksums = {name: _sha256(temporary / name) for name in _SUMMED}
+        (temporary / "checksums.json").write_text(json.dumps(checksums), encoding="utf-8")
+        for name in (*_FILES, "checksums.json"):
+            sync_to_disk(temporary / name)
+        sync_to_disk(temporary)
+        if folder.exists():  # the same step once more, after a crash before the link to it
+            remove_checkpoint(folder)
+        temporary.rename(folder)
+        sync_to_disk(folder.parent)
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        try:
-            tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in weights.items()}
-            save_file(tensors, temporary / "model.safetensors", {"format_version": str(FORMAT_VERSION)})
-            torch.save(dict(trainer_state), temporary / "trainer.pt")
-            (temporary / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-            (temporary / "classes.json").write_text(json.dumps(classes.to_json()), encoding="utf-8")
-            for name in _FILES:
-                _sync(temporary / name)
-            _sync(temporary)
-            if folder.exists():  # the same step once more, after a crash before the link to it
-                self._remove(folder)
-            temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        self.link(last=step, best=best_step)
-        return folder
 
-    def link(self, *, last: int, best: int | None) -> None:
-        """Let the links point to the checkpoints of two steps, and remove all others."""
-        self._link("last", self._folder(last))
-        if best is None:
-            (self.root / "best").unlink(missing_ok=True)
-        else:
-            self._link("best", self._folder(best))
-        _sync(self.root)
-        kept = {self.last(), self.best()}
-        for folder in self.root.glob("step-*"):
-            if folder.resolve() not in kept:
-                self._remove(folder)
-        for leftover in self.root.glob(".step-*"):  # of a process that was killed
-            shutil.rmtree(leftover)
 
-    def _folder(self, step: int) -> Path:
-        return self.root / f"step-{step:06d}"
+def remove_checkpoint(folder: Path) -> None:
+    """Remove a checkpoint's folder, of which nobody sees half."""
+    hidden = folder.rename(folder.with_name(f".{folder.name}.removed"))
+    shutil.rmtree(hidden)
 
-    def _target(self, name: str) -> Path | None:
-        link = self.root / name
-        return link.resolve() if link.exists() else None
 
-    def _link(self, name: str, folder: Path) -> None:
-        temporary = self.root / f".{name}.partial"
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(folder.name)
-        temporary.replace(self.root / name)
-
-    def _remove(self, folder: Path) -> None:
-        hidden = folder.rename(self.root / f".{folder.name}.removed")  # nobody shall see half of it
-        shutil.rmtree(hidden)
+def sync_to_disk(path: Path) -> None:
+    """Have a file's content, or a folder's names, outlive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _check_format(weights: Path) -> None:
@@ -178,12 +162,12 @@ def _check_format(weights: Path) -> None:
         raise InputError(f"{weights}: format {version}; this version of essnet reads up to {FORMAT_VERSION}")
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _first_line(error: Exception) -> str:

@@ -2,26 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
+from typing import TypeAlias
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from essnet.data import ClassTable, prediction_sheet
+from essnet.config import TrialConfig
+from essnet.data import ClassTable, SegmentationDataset, eval_loader, prediction_sheet
 from essnet.labels import IGNORE_INDEX
 from essnet.metrics import ConfusionCounts
 from essnet.models import SegmentationModel
+from essnet.training.center_crop import CenterCroppedDataset
+from essnet.training.views import Views, averaged_outputs, views_of
 
-Batches = Iterable[tuple[Tensor, Tensor]]
+Batches: TypeAlias = Iterable[tuple[Tensor, Tensor]]
+SeeBatch: TypeAlias = Callable[[Tensor, Tensor, Tensor], None]
+"""Called with a batch's images (B, 3, H, W) uint8, targets and predictions (B, H, W) int64."""
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What came out of a split."""
+
+    metrics: dict[str, float]
+    """`val/` and: `loss`, `miou`, `mean_accuracy`, `pixel_accuracy`, `fw_iou`; where the data set groups its classes
+    by frequency, also `miou_<group>`."""
+    counts: ConfusionCounts
+    """How often each class was true, predicted, and both."""
+    picture: Image.Image | None
+    """Image, truth and prediction of the first images; None where none was asked for."""
+
+    def per_class(self, classes: ClassTable) -> list[dict[str, object]]:
+        """Return for each class its `id`, `name`, `iou`, `accuracy` (NaN where undefined) and `pixels` in the truth."""
+        figures = (self.counts.per_class_iou(), self.counts.per_class_accuracy(), self.counts.true())
+        rows = zip(classes.names, *(values.tolist() for values in figures), strict=True)
+        return [
+            {"id": index, "name": name, "iou": iou, "accuracy": accuracy, "pixels": pixels}
+            for index, (name, iou, accuracy, pixels) in enumerate(rows)
+        ]
+
+
+class Evaluation:
+    """A split, how its images are read and cut, and which views of them are averaged: the `evaluation` block.
+
+    Parameters
+    ----------
+    config
+        The trial.
+    data
+        The split.
+    model
+        Whose sizes of images the batches get.
+    device
+        Where the model is when it is evaluated.
+
+    Raises
+    ------
+    InputError
+        If the network does not take windows of the crop's size.
+    """
+
+    def __init__(
+        self, config: TrialConfig, data: SegmentationDataset, *, model: SegmentationModel, device: torch.device
+    ) -> None:
+        self._views = views_of(config, model)
+        self._groups: Sequence[str | None] = getattr(data, "frequency_groups", ())
+        self._device = device
+        if config.evaluation.protocol == "center_crop":
+            data = CenterCroppedDataset(data, config.data.crop_height_width)
+        self.data = data
+        """The images as they are evaluated, whole or cropped."""
+        self._batches = eval_loader(
+            data,
+            batch_size=config.evaluation.batch_size,
+            num_workers=config.data.num_workers,
+            multiple=model.stride_multiple,
+            minimum_side=model.minimum_side,
+            pin_memory=device.type == "cuda",
+        )
+
+    def run(
+        self,
+        model: SegmentationModel,
+        *,
+        max_batches: int | None = None,
+        num_pictures: int = 0,
+        progress: Callable[[int, int], None] | None = None,
+        see: SeeBatch | None = None,
+    ) -> EvaluationResult:
+        """Evaluate a model of the same kind: all of the split, or its first `max_batches`.
+
+        Parameters
+        ----------
+        num_pictures
+            How many images, the first ones, the picture shows.
+        progress
+            Called with (images that are done, images in all) after each batch.
+        see
+            Called with each batch, all of it on the device.
+        """
+        rows: list[tuple[Tensor, Tensor, Tensor]] = []
+        done = 0
+
+        def note(images: Tensor, targets: Tensor, predictions: Tensor) -> None:
+            nonlocal done
+            for row in islice(zip(images, targets, predictions, strict=True), num_pictures - len(rows)):
+                rows.append((row[0].cpu(), row[1].cpu(), row[2].cpu()))
+            if see is not None:
+                see(images, targets, predictions)
+            done += len(images)
+            if progress is not None:
+                progress(done, len(self.data))
+
+        counts = ConfusionCounts(self.data.classes.num_classes)
+        batches = islice(self._batches, max_batches)
+        loss = count_batches(model, batches, counts=counts, device=self._device, views=self._views, see=note)
+        metrics = counts.compute(self._groups)
+        return EvaluationResult(
+            metrics={"val/loss": loss, **{f"val/{name}": value for name, value in metrics.items()}},
+            counts=counts,
+            picture=prediction_sheet(rows, self.data.classes) if rows else None,
+        )
 
 
 @torch.no_grad()
-def evaluate(model: SegmentationModel, batches: Batches, *, num_classes: int, device: torch.device) -> dict[str, float]:
-    """Compute the loss and the metrics of a split; the counts are over the whole split, in int64.
+def count_batches(
+    model: SegmentationModel,
+    batches: Batches,
+    *,
+    counts: ConfusionCounts,
+    device: torch.device,
+    views: Views | None = None,
+    see: SeeBatch | None = None,
+) -> float:
+    """Add a model's predictions to `counts`, and return its loss.
 
-    The loss is the mean over the split's pixels. For images of one size nothing depends on how they are
+    The loss is the mean over all batches' pixels. For images of one size nothing depends on how they are
     batched, but for the negatives that `sampled_softmax` draws for a batch; an image that is padded to the
     size of a larger one in its batch is another input to the network. Random generators are left as they
     were, and what is drawn is the same every time.
@@ -31,46 +151,30 @@ def evaluate(model: SegmentationModel, batches: Batches, *, num_classes: int, de
     model
         Set to evaluation mode, and back to the mode it had.
     batches
-        Pairs of images (B, 3, H, W) uint8 and targets (B, H, W) int64.
-
-    Returns
-    -------
-    dict
-        `val/` and: `loss`, `miou`, `mean_accuracy`, `pixel_accuracy`, `fw_iou`.
+        Pairs of images (B, 3, H, W) uint8 and targets (B, H, W) int64, of a size that the network takes.
+    views
+        What is averaged; None: the images as they are.
+    see
+        Called with each batch.
     """
     was_training = model.training
     model.eval()
-    counts = ConfusionCounts(num_classes)
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
     pixels = torch.zeros((), dtype=torch.int64, device=device)
-    with torch.random.fork_rng(devices=[]):  # sampled_softmax draws its negatives on the CPU
-        torch.default_generator.manual_seed(0)
-        for images, targets in batches:
-            images = images.to(device, non_blocking=True)
-            targets = targets.to(device, non_blocking=True)
-            outputs = model(images)
-            valid = (targets != IGNORE_INDEX).sum()
-            loss_sum += model.output_layer.loss(outputs, targets).double() * valid
-            pixels += valid
-            predictions = model.output_layer.predict(outputs, (targets.shape[-2], targets.shape[-1]))
-            counts.update(predictions, targets)
-    model.train(was_training)
-    loss = float(loss_sum / pixels.clamp(min=1))
-    return {"val/loss": loss, **{f"val/{name}": value for name, value in counts.compute().items()}}
-
-
-@torch.no_grad()
-def prediction_picture(
-    model: SegmentationModel, batches: Batches, *, classes: ClassTable, device: torch.device, count: int
-) -> Image.Image:
-    """Draw image, truth and prediction of the first `count` images."""
-    was_training = model.training
-    model.eval()
-    rows = []
-    pairs = ((image, target) for images, targets in batches for image, target in zip(images, targets, strict=True))
-    for image, target in islice(pairs, count):
-        outputs = model(image[None].to(device))
-        predicted = model.output_layer.predict(outputs, (target.shape[-2], target.shape[-1]))[0]
-        rows.append((image, target, predicted.cpu()))
-    model.train(was_training)
-    return prediction_sheet(rows, classes)
+    try:
+        with torch.random.fork_rng(devices=[]):  # sampled_softmax draws its negatives on the CPU
+            torch.default_generator.manual_seed(0)
+            for images, targets in batches:
+                images = images.to(device, non_blocking=True)
+                targets = targets.to(device, non_blocking=True)
+                outputs = averaged_outputs(model, images, Views() if views is None else views)
+                valid = (targets != IGNORE_INDEX).sum()
+                loss_sum += model.output_layer.loss(outputs, targets).double() * valid
+                pixels += valid
+                predictions = model.output_layer.predict(outputs, (targets.shape[-2], targets.shape[-1]))
+                counts.update(predictions, targets)
+                if see is not None:
+                    see(images, targets, predictions)
+    finally:
+        model.train(was_training)
+    return float(loss_sum / pixels.clamp(min=1))

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
 
 from torch.nn import Parameter
 from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, PolynomialLR
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    OneCycleLR,
+    PolynomialLR,
+    SequentialLR,
+    StepLR,
+)
 
 from essnet.config import OptimizerConfig, ScheduleConfig
 
@@ -17,27 +28,89 @@ def build_optimizer(groups: Mapping[str, list[Parameter]], config: OptimizerConf
     Parameters
     ----------
     groups
-        `encoder`, `decoder`, `class_embeddings` -> their parameters.
+        `encoder`, `decoder`, `class_embeddings` -> their parameters; one without any is left out.
     config
         The `optimizer` block.
     """
-    factors = {
-        "encoder": config.encoder_lr_factor,
-        "decoder": 1.0,
-        "class_embeddings": config.class_embeddings_lr_factor,
-    }
-    parameters = [
-        {"name": name, "params": group, "lr": config.lr * factors[name]} for name, group in groups.items() if group
-    ]
+    parameters = list(_parameter_groups(groups, config))
     if config.name == "sgd":
         return SGD(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
     return AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
 
 
+def _parameter_groups(groups: Mapping[str, list[Parameter]], config: OptimizerConfig) -> Iterator[dict[str, Any]]:
+    factors = {
+        "encoder": config.encoder_lr_factor,
+        "decoder": 1.0,
+        "class_embeddings": config.class_embeddings_lr_factor,
+    }
+    decays = dict.fromkeys(factors, config.weight_decay)
+    if config.class_embeddings_weight_decay is not None:
+        decays["class_embeddings"] = config.class_embeddings_weight_decay
+    for name, group in groups.items():
+        decayed = [parameter for parameter in group if config.decay_norm_and_bias or parameter.ndim > 1]
+        others = [parameter for parameter in group if not config.decay_norm_and_bias and parameter.ndim <= 1]
+        for parameters, weight_decay in ((decayed, decays[name]), (others, 0.0)):
+            if parameters:
+                rate = config.lr * factors[name]
+                yield {"name": name, "params": parameters, "lr": rate, "weight_decay": weight_decay}
+
+
 def build_schedule(optimizer: Optimizer, config: ScheduleConfig, *, max_steps: int) -> LRScheduler:
-    """Build the schedule, which moves once a step and ends after `max_steps`."""
-    if config.name == "poly":
-        return PolynomialLR(optimizer, total_iters=max_steps, power=config.power)
+    """Build the schedule, which moves once a step and ends after `max_steps`.
+
+    Of `warmup_steps` = W the rate of step s < W is (s + 1) / (W + 1) of the group's own; from step W on the schedule
+    runs as if it began there, over the max_steps - W steps that are left.
+    """
+    if config.name == "one_cycle":
+        return _one_cycle(optimizer, config, max_steps=max_steps)
+    warmup = config.warmup_steps
+    # A run that ends within its warm-up leaves the schedule no step; none of them can be built over none.
+    schedule = _SCHEDULES[config.name](optimizer, config, max_steps=max(1, max_steps - warmup))
+    if not warmup:
+        return schedule
+    rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+    return SequentialLR(optimizer, [rise, schedule], milestones=[warmup])
+
+
+def _poly(optimizer: Optimizer, config: ScheduleConfig, *, max_steps: int) -> LRScheduler:
+    return PolynomialLR(optimizer, total_iters=max_steps, power=config.power)
+
+
+def _multi_poly(optimizer: Optimizer, config: ScheduleConfig, *, max_steps: int) -> LRScheduler:
+    # The factors are functions of the step alone and no part of the state: a resumed run makes them anew.
+    powers = {"class_embeddings": config.class_embeddings_power}
+    return LambdaLR(
+        optimizer,
+        [
+            partial(_poly_factor, max_steps=max_steps, power=powers.get(group["name"], config.power))
+            for group in optimizer.param_groups
+        ],
+    )
+
+
+def _poly_factor(step: int, *, max_steps: int, power: float) -> float:
+    return float(max(0.0, 1 - step / max_steps) ** power)
+
+
+def _step(optimizer: Optimizer, config: ScheduleConfig, *, max_steps: int) -> LRScheduler:
+    return StepLR(optimizer, step_size=config.drop_every_steps, gamma=config.drop_factor)
+
+
+def _cosine(optimizer: Optimizer, config: ScheduleConfig, *, max_steps: int) -> LRScheduler:
+    return CosineAnnealingLR(optimizer, T_max=max_steps)
+
+
+_SCHEDULES: dict[str, Callable[..., LRScheduler]] = {
+    "poly": _poly,
+    "multi_poly": _multi_poly,
+    "step": _step,
+    "cosine": _cosine,
+}
+"""Those that a warm-up can come before."""
+
+
+def _one_cycle(optimizer: Optimizer, config: ScheduleConfig, *, max_steps: int) -> LRScheduler:
     total_steps = max_steps + 1  # the schedule moves after the last optimizer step as well
     return OneCycleLR(
         optimizer,

@@ -20,10 +20,11 @@ class Performance:
     count.
     """
 
-    def __init__(self, device: torch.device, batch_size: int) -> None:
+    def __init__(self, device: torch.device, *, images_per_step: int) -> None:
         self.memory: dict[str, float] = {}
         self._device = device
-        self._batch_size = batch_size
+        self._images_per_step = images_per_step
+        self._evaluations: list[float] = []
         self._intervals: list[dict[str, float]] = []
         self.begin()
 
@@ -55,11 +56,22 @@ class Performance:
         self._intervals.append(
             {
                 "perf/step_ms": 1000 * seconds / self._steps,
-                "perf/images_per_s": self._batch_size * self._steps / seconds,
+                "perf/images_per_s": self._images_per_step * self._steps / seconds,
                 "perf/data_wait_ms": 1000 * self._data_seconds / self._steps,
             }
         )
         return self._intervals[-1]
+
+    @contextmanager
+    def evaluation(self) -> Iterator[None]:
+        """Take the time of the block as that of an evaluation."""
+        started = time.perf_counter()
+        yield
+        self._evaluations.append(time.perf_counter() - started)
+
+    def evaluation_figures(self) -> dict[str, float]:
+        """Return `perf/evaluation_s` of the last evaluation, and the memory so far."""
+        return {"perf/evaluation_s": self._evaluations[-1], **self.memory}
 
     def note_peak_memory(self) -> None:
         """Set `perf/peak_memory_mib` to the peak so far."""
@@ -67,17 +79,20 @@ class Performance:
         self.memory["perf/peak_memory_mib"] = max(self._peak.mib(), before)
 
     def summary(self) -> dict[str, float]:
-        """Return the medians over the run's intervals, and its memory."""
+        """Return the medians over the run's intervals and evaluations, and its memory."""
         intervals = self._intervals[1:] or self._intervals  # the first interval warms up
         names = intervals[0].keys() if intervals else ()
         medians = {name: statistics.median(interval[name] for interval in intervals) for name in names}
+        if self._evaluations:
+            medians["perf/evaluation_s"] = statistics.median(self._evaluations)
         return {**medians, **self.memory}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs for the summary of the whole run."""
-        return {"intervals": self._intervals, "memory": self.memory}
+        return {"intervals": self._intervals, "evaluations": self._evaluations, "memory": self.memory}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the state of an earlier process."""
         self._intervals = list(state["intervals"])
+        self._evaluations = list(state.get("evaluations", ()))  # checkpoints of earlier versions have none
         self.memory = dict(state["memory"])

@@ -34,11 +34,16 @@ def predict_image(model: SegmentationModel, image: npt.NDArray[np.uint8]) -> npt
     return ids.cpu().numpy().astype(np.uint16)
 
 
+def result_names(stem: str) -> tuple[str, str]:
+    """Return the names of the files that `save_prediction` writes: class indices, and the picture for people."""
+    return f"{stem}.png", f"{stem}_overlay.png"
+
+
 def save_prediction(
     image: npt.NDArray[np.uint8], ids: npt.NDArray[np.uint16], classes: ClassTable, stem: Path
 ) -> tuple[Path, Path]:
     """Write `<stem>.png` (16-bit class indices) and `<stem>_overlay.png`; return both paths."""
-    labels, overlay = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}_overlay.png")
+    labels, overlay = (stem.with_name(name) for name in result_names(stem.name))
     write_atomically(labels, lambda path: Image.fromarray(ids).save(path, format="png"))
     coloured = colour_overlay(
         torch.from_numpy(np.array(image)).permute(2, 0, 1),

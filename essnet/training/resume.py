@@ -11,6 +11,7 @@ MAY_CHANGE = (
     "trainer.device",
     "trainer.num_threads",
     "trainer.log_every_steps",
+    "trainer.keep_checkpoints",
     "data.num_workers",
     "data.root",
     "evaluation.num_pictures",

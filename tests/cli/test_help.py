@@ -10,7 +10,7 @@ import pytest
 import essnet
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("train", "sweep", "report", "evaluate", "predict", "doctor", "ui")
+COMMANDS = ("train", "sweep", "report", "evaluate", "predict", "grow", "doctor", "ui")
 DATA_COMMANDS = ("download", "check", "build-coco-lvis")
 SLOW_TO_IMPORT = {"torch", "torchvision", "ray", "mlflow", "optuna", "faiss", "matplotlib", "timm", "pandas"}
 

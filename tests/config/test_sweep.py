@@ -131,7 +131,8 @@ def test_a_wrong_space_is_named_with_its_path(tmp_path: Path) -> None:
         ),
         (
             f"{HEAD}arms:\n{FULL}search: {{metric: miou}}\n",
-            "search.metric: found 'miou'; one of 'val/miou', 'val/mean_accuracy', 'val/pixel_accuracy' or 'val/fw_iou'",
+            "search.metric: found 'miou'; one of 'val/miou', 'val/mean_accuracy', 'val/pixel_accuracy', 'val/fw_iou', "
+            "'val/miou_frequent', 'val/miou_common' or 'val/miou_rare'",
         ),
         (
             f"{HEAD}arms:\n{FULL}search: {{algorithm: random}}\n",
@@ -154,6 +155,20 @@ def test_a_wrong_space_is_named_with_its_path(tmp_path: Path) -> None:
 )
 def test_a_wrong_sweep_file(tmp_path: Path, text: str, message: str) -> None:
     assert refusal(tmp_path, text) == f"s.yaml: {message}"
+
+
+def test_a_metric_of_frequency_groups_needs_data_that_has_them(tmp_path: Path) -> None:
+    text = f"{HEAD}arms: {{full: {{objective.name: full_softmax}}}}\n"
+    rare = "search: {metric: val/miou_rare}\n"
+    message = (
+        "search.metric: found 'val/miou_rare', which only data.name=coco_lvis has, and not textures; take val/miou"
+    )
+    assert refusal(tmp_path, text + rare) == f"s.yaml: {message}"
+    assert refusal(tmp_path, text, "search.metric=val/miou_rare") == message
+    lvis = "data={name: coco_lvis, root: lvis}"
+    assert load(tmp_path, text + rare, lvis).config.search.metric == "val/miou_rare"
+    # Each arm may have data of its own.
+    assert refusal(tmp_path, arm("data: {name: coco_lvis, root: lvis}") + rare) == f"s.yaml: {message}"
 
 
 @pytest.mark.parametrize(

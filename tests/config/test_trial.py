@@ -51,6 +51,25 @@ def test_root_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert data.root == str(tmp_path / root)
 
 
+def test_initial_weights_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    path = write(tmp_path / "t.yaml", TRIAL)
+    for argument, folder in (("runs/best", "runs/best"), ("~/y", "home/y"), ("/z", "/z")):
+        model = load_trial(path, [f"model.initial_weights={argument}"]).model
+        assert model.initial_weights == str(tmp_path / folder)
+
+
+def test_a_configuration_without_the_later_keys_means_what_it_meant(tmp_path: Path) -> None:
+    """Those of earlier checkpoints: PolynomialLR alone, weight decay on all, the library's network, trained whole."""
+    config = load_trial(write(tmp_path / "t.yaml", TRIAL))
+    assert (config.schedule.name, config.schedule.warmup_steps) == ("poly", 0)
+    assert (config.optimizer.class_embeddings_weight_decay, config.optimizer.decay_norm_and_bias) == (None, True)
+    model = config.model
+    assert (model.separable_convolutions, model.batch_norm_momentum, model.initial_weights) == (None, None, None)
+    assert not model.freeze_encoder
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
@@ -127,6 +146,25 @@ def test_root_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             "data.root: unknown key; known are data.crop_size, data.name, data.num_classes, "
             "data.num_workers, data.sampling, data.seed, data.test_images, data.train_images, data.val_images",
         ),
+        (
+            "schedule.name=polynomial",
+            "schedule.name: found 'polynomial'; one of 'poly', 'multi_poly', 'step', 'cosine' or 'one_cycle'",
+        ),
+        ("schedule.drop_factor=1.5", "schedule.drop_factor: found 1.5; expected less than or equal to 1"),
+        ("schedule.drop_every_steps=0", "schedule.drop_every_steps: found 0; expected greater than or equal to 1"),
+        ("schedule.warmup_steps=-1", "schedule.warmup_steps: found -1; expected greater than or equal to 0"),
+        (
+            "optimizer.class_embeddings_weight_decay=-1",
+            "optimizer.class_embeddings_weight_decay: found -1; expected greater than or equal to 0",
+        ),
+        ("model.batch_norm_momentum=0", "model.batch_norm_momentum: found 0; expected greater than 0"),
+        ("model.freeze_encoder=1", "model.freeze_encoder: found 1; expected a valid boolean"),
+        ("model.separable_convolutions=yes", "model.separable_convolutions: found 'yes'; expected a valid boolean"),
+        ("model.initial_weights=''", "model.initial_weights: found ''; expected at least 1 character"),
+        (
+            "model.initial_weights=~nobody-of-this-name/x",
+            "model.initial_weights: found '~nobody-of-this-name/x'; there is no such home folder",
+        ),
         # Fields that do not go together.
         ("objective.num_neighbours=0", "objective: num_neighbours=0 must be at least 1 for knn_softmax"),
         # More than one problem.
@@ -162,6 +200,10 @@ def test_refused_on_the_command_line(tmp_path: Path, argument: str, message: str
         (
             ("model.output_stride=8", "data.crop_size=[64, 3]"),
             "t.yaml: data.crop_size=[64, 3] must be divisible by model.output_stride=8; nearest is 8",
+        ),
+        (
+            ("schedule.name=one_cycle", "schedule.warmup_steps=5"),
+            "schedule: warmup_steps=5 needs another schedule; one_cycle rises over warmup_fraction",
         ),
         (("name.x=1",), "name.x: name is the value 't', not a block of keys"),
     ],

@@ -14,7 +14,7 @@ from essnet.data.class_table import ClassTable
 from essnet.data.folder import FolderDataset
 from essnet.data.loading import AugmentedDataset, eval_loader, train_loader
 from essnet.data.textures import TexturesDataset
-from essnet.data.transforms import PADDING_COLOUR, build_train_transform
+from essnet.data.transforms import PADDING_COLOUR, build_train_transform, unchanged
 from essnet.labels import IGNORE_INDEX
 from tests.data.fixtures import make_folder_dataset, truncate
 
@@ -157,3 +157,86 @@ def test_a_bad_file_is_one_line_from_workers_too(tmp_path: Path, num_workers: in
     message = message_of(eval_loader(dataset, batch_size=2, num_workers=num_workers))
     assert message.startswith(f"{root / 'images/train/001.png'}: cannot be read as an image")
     assert "\n" not in message
+
+
+def jpegs(path: Path, *, num_classes: int = 4) -> FolderDataset:
+    root = make_folder_dataset(path / "d", size=(60, 80), num_images=6, suffix=".jpg", num_classes=num_classes)
+    return FolderDataset(root=root, split="train")
+
+
+class WholeItems:
+    """The items of a data set in files without its way to read parts of them."""
+
+    def __init__(self, dataset: FolderDataset) -> None:
+        self.classes = dataset.classes
+        self.describe = dataset.describe
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+        return self._dataset[index]
+
+
+def first_class_seen(targets: np.ndarray) -> tuple[int, int]:
+    row, column = np.argwhere(targets == targets[30, 40])[0]
+    return int(row), int(column)
+
+
+@pytest.mark.parametrize("choose_focus", [None, first_class_seen])
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_files_read_in_part_give_the_batches_of_whole_items(tmp_path: Path, num_workers: int, choose_focus) -> None:
+    files = jpegs(tmp_path)
+
+    def batches(dataset, num_workers: int) -> list:
+        loader = train_loader(
+            dataset,
+            # No crop is half as large as its region: a JPEG would be decoded at a half of its size.
+            transform=build_train_transform(crop_size=(40, 48), scale=(0.51, 2.0), colour_jitter=0.3),
+            batch_size=4,
+            seed=3,
+            num_workers=num_workers,
+            choose_focus=choose_focus,
+        )
+        return first(loader, 5)
+
+    found = batches(files, num_workers)
+    assert all(targets.dtype == torch.int64 for _, targets in found)
+    assert_same_batches(found, batches(WholeItems(files), 0))
+
+
+@pytest.mark.parametrize(("num_classes", "dtype"), [(4, torch.int8), (127, torch.int8), (129, torch.int16)])
+def test_targets_travel_in_few_bytes(tmp_path: Path, num_classes: int, dtype: torch.dtype) -> None:
+    dataset = AugmentedDataset(jpegs(tmp_path, num_classes=num_classes), transform(), seed=0)
+    assert dataset[0, 0][1].dtype == dtype
+
+
+def test_the_focus_is_in_every_crop() -> None:
+    """A pixel of its own in each item, which is nearly always outside a crop that is drawn freely."""
+
+    class OnePixel(SizedDataset):
+        def __getitem__(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+            image, mask = super().__getitem__(index)
+            mask = torch.zeros_like(mask)
+            mask[7 * index, 5 * index] = 1
+            return image, tv_tensors.Mask(mask)
+
+    def only_one(targets: np.ndarray) -> tuple[int, int]:
+        row, column = np.argwhere(targets == 1)[0]
+        return int(row), int(column)
+
+    crops = build_train_transform(crop_size=(16, 16), scale=(1.0, 2.0))
+    dataset = OnePixel(*[(100, 90)] * 8)
+    with_focus = AugmentedDataset(dataset, crops, 0, choose_focus=only_one)
+    without = AugmentedDataset(dataset, crops, 0, choose_focus=lambda targets: None)
+    draws = [(index, draw) for index in range(8) for draw in range(10)]
+    assert all((with_focus[key][1] == 1).any() for key in draws)
+    assert sum(bool((without[key][1] == 1).any()) for key in draws) < 20
+    plain = AugmentedDataset(dataset, crops, 0)
+    assert all(torch.equal(plain[key][1], without[key][1]) for key in draws)
+
+
+def test_a_focus_needs_a_transform_that_crops() -> None:
+    with pytest.raises(ValueError, match="choose_focus needs a transform that crops"):
+        AugmentedDataset(textures(), unchanged, 0, choose_focus=lambda targets: None)

@@ -15,7 +15,8 @@ from essnet.config import InputError, load_trial
 from essnet.data import ClassTable
 from essnet.training import Trainer, load_model, open_checkpoint
 from essnet.training import checkpoint as module
-from essnet.training.checkpoint import FORMAT_VERSION, CheckpointFolder
+from essnet.training.checkpoint import FORMAT_VERSION
+from essnet.training.checkpoint_folder import CheckpointFolder
 from tests.training.tiny import NUM_CLASSES, assert_same, tiny_trial
 
 CLASSES = ClassTable(("sky", "sea"))
@@ -55,6 +56,7 @@ def test_a_run_leaves_a_folder_that_is_enough_to_go_on(trained: Path) -> None:
         "trainer.pt",
         "config.yaml",
         "classes.json",
+        "checksums.json",
     }
     config = tiny_trial({"trainer.max_steps": 2, "objective.name": "knn_softmax"})
     opened = open_checkpoint(trained / "last")
@@ -253,3 +255,77 @@ def test_weights_of_another_model_are_refused(trained: Path, tmp_path: Path) -> 
     )
     with pytest.raises(InputError, match=r"the weights do not fit its config\.yaml .*class_embeddings"):
         load_model(open_checkpoint(path), device=CPU)
+
+
+def damage(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    if how == "cut off":
+        path.write_bytes(content[:-20])
+    elif how == "one byte":  # of a weight, or of a moment: nothing in the file's own format notices
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if path.suffix == ".safetensors" else flipped(content))
+    else:
+        path.unlink()
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "trainer.pt"])
+@pytest.mark.parametrize("how", ["cut off", "one byte", "gone"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, how: str
+) -> None:
+    folder = CheckpointFolder(tmp_path, keep=2)
+    for step in (1, 2, 3):
+        save(folder, step, best_step=1)
+    damage(tmp_path / "step-000003" / name, how)
+    found = CheckpointFolder(tmp_path, keep=2).newest_whole()
+    assert found is not None
+    assert found.path == tmp_path / "step-000002"
+    (warning,) = caplog.messages
+    assert "step-000003" in warning
+    assert name in warning
+    assert warning.endswith("going on from step-000002 instead")
+    # The one before that is the best, two steps older.
+    damage(tmp_path / "step-000002" / name, how)
+    found = CheckpointFolder(tmp_path, keep=2).newest_whole()
+    assert found is not None
+    assert found.path == tmp_path / "step-000001"
+    damage(tmp_path / "step-000001" / name, how)
+    with pytest.raises(InputError, match="step-000003"):
+        CheckpointFolder(tmp_path, keep=2).newest_whole()
+
+
+def test_the_newest_are_kept_beside_the_best(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path, keep=2)
+    for step in (1, 2, 3, 4, 5):
+        save(folder, step, best_step=min(step, 2))
+    assert names(folder) == {"step-000002", "step-000004", "step-000005", "last", "best"}
+    resumed = CheckpointFolder(tmp_path, keep=2)
+    assert resumed.go_on_from(4, best_step=2) == 2
+    assert names(resumed) == {"step-000002", "step-000004", "last", "best"}
+    save(resumed, 6, best_step=2)
+    assert names(resumed) == {"step-000002", "step-000004", "step-000006", "last", "best"}
+    assert resumed.go_on_from(4, best_step=3) is None
+    assert resumed.best() is None
+
+
+def test_a_fresh_run_in_a_used_folder_keeps_nothing_of_the_earlier_one(tmp_path: Path) -> None:
+    for step in (3, 9):
+        save(CheckpointFolder(tmp_path, keep=2), step)
+    save(CheckpointFolder(tmp_path, keep=2), 5)
+    assert names(CheckpointFolder(tmp_path)) == {"step-000005", "last"}
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_checksums(checkpoint: Path) -> None:
+    (checkpoint / "checksums.json").unlink()
+    assert torch.equal(open_checkpoint(checkpoint).weights()["weight"], torch.ones(2, 3))
+    assert open_checkpoint(checkpoint).trainer_state() == {"step": 1}
+
+
+def test_damaged_checksums_are_named(checkpoint: Path) -> None:
+    (checkpoint / "checksums.json").write_text("{}")
+    with pytest.raises(InputError, match=r"checksums\.json: damaged"):
+        open_checkpoint(checkpoint).weights()

@@ -137,7 +137,7 @@ def test_without_proc_the_processes_own_mark_is_taken(monkeypatch: pytest.Monkey
 def test_summary_is_the_median_without_the_first_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("time.perf_counter", lambda: now)
-    performance = Performance(CPU, batch_size=8)
+    performance = Performance(CPU, images_per_step=8)
     for seconds in (100.0, 1.0, 2.0, 6.0):
         performance.begin_interval()
         with performance.data_wait():
@@ -153,7 +153,7 @@ def test_summary_is_the_median_without_the_first_interval(monkeypatch: pytest.Mo
             "perf/data_wait_ms": 125 * seconds,
         }
     assert performance.summary() == {"perf/step_ms": 1000.0, "perf/images_per_s": 8.0, "perf/data_wait_ms": 250.0}
-    other = Performance(CPU, batch_size=8)
+    other = Performance(CPU, images_per_step=8)
     assert other.summary() == {}
     other.load_state_dict(performance.state_dict())
     assert other.summary() == performance.summary()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,11 @@ def run(
     crash_at: int | None = None,
     resume: bool = False,
 ) -> Trainer:
+    reached = 0
+
     def progress(step: int, _: Any) -> None:
+        nonlocal reached
+        reached = step
         if step == crash_at:
             raise Crash
 
@@ -36,7 +43,7 @@ def run(
         config,
         directory=directory,
         progress=progress,
-        should_stop=lambda: trainer.step == stop_at,
+        should_stop=lambda: reached == stop_at,  # no cycle with the trainer: see the test of that
         resume=resume,
     )
     trainer.track_with(tracker)
@@ -68,6 +75,7 @@ def assert_equal_runs(first: Trainer, second: Trainer) -> None:
     for state in states:
         del state["performance"]
     assert_same(*states)
+    assert_same(*(open_checkpoint(trainer.checkpoints.root / "last").weights() for trainer in (first, second)))
     bests = [open_checkpoint(trainer.checkpoints.root / "best") for trainer in (first, second)]
     assert bests[0].path.resolve().name == bests[1].path.resolve().name
     assert_same(bests[0].weights(), bests[1].weights())
@@ -90,6 +98,60 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path: Path, ob
     assert {step for key, step in tracker.points if key == "train/loss"} == set(range(1, 7))
 
 
+TODAYS = {
+    "average": {"trainer.ema_decay": 0.9},
+    "accumulation": {"trainer.accumulate_steps": 3, "trainer.clip_gradient_norm": 0.5},
+    "both in bfloat16": {"trainer.ema_decay": 0.9, "trainer.accumulate_steps": 2, "trainer.precision": "bfloat16"},
+}
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("option", TODAYS)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_with_averages_and_accumulation_too(tmp_path: Path, objective: str, option: str, num_workers: int) -> None:
+    config = tiny_trial(
+        {"objective.name": objective, "data.num_workers": num_workers, **ADAMW_ONE_CYCLE, **TODAYS[option]}
+    )
+    whole_tracker, tracker = RecordingTracker(), RecordingTracker()
+    whole = run(config, tmp_path / "whole", whole_tracker)
+    directory = tmp_path / "parts"
+    run(config, directory, tracker, stop_at=3)
+    resumed = run(config, directory, tracker, resume=True)
+    assert_equal_runs(whole, resumed)
+    assert_same(whole.state.evaluated_model.state_dict(), resumed.state.evaluated_model.state_dict())
+    assert tracker.exact_points() == whole_tracker.exact_points()
+
+
+@pytest.mark.parametrize("damaged", ["model.safetensors", "trainer.pt"])
+@pytest.mark.parametrize("keep", [1, 2])
+def test_after_a_damaged_checkpoint_the_run_goes_on_from_the_one_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: str, keep: int
+) -> None:
+    config = tiny_trial({"trainer.keep_checkpoints": keep, "trainer.ema_decay": 0.9})
+    whole = run(config, tmp_path / "whole", RecordingTracker())
+    directory = tmp_path / "parts"
+    stopped = run(config, directory, RecordingTracker(), stop_at=5)
+    path = directory / "checkpoints" / "step-000005" / damaged
+    path.write_bytes(path.read_bytes()[:-100])
+    resumed = run(config, directory, RecordingTracker(), resume=True)
+    (warning,) = caplog.messages
+    before = 4 if keep == 2 else stopped.state.best_step  # with one kept, the best is what remains
+    assert warning.startswith(f"{path}: damaged")
+    assert warning.endswith(f"going on from step-{before:06d} instead")
+    assert_equal_runs(whole, resumed)
+
+
+def test_a_best_checkpoint_that_is_gone_is_no_longer_the_best(tmp_path: Path) -> None:
+    config = tiny_trial({"trainer.keep_checkpoints": 9})
+    stopped = run(config, tmp_path, RecordingTracker(), stop_at=5)
+    assert stopped.state.best_step is not None
+    shutil.rmtree(tmp_path / "checkpoints" / f"step-{stopped.state.best_step:06d}")
+    resumed = Trainer(config, directory=tmp_path, resume=True)
+    assert (resumed.state.best_step, resumed.state.best) == (None, {})
+    result = resumed.train()
+    assert result.best_checkpoint == tmp_path / "checkpoints" / "step-000006"
+
+
 @pytest.mark.parametrize(("before", "after"), [(2, 2), (0, 2)])
 def test_workers_change_nothing(tmp_path: Path, before: int, after: int) -> None:
     overrides = {"objective.name": "knn_softmax", **SGD_POLY}
@@ -100,6 +162,23 @@ def test_workers_change_nothing(tmp_path: Path, before: int, after: int) -> None
     resumed = run(tiny_trial({**overrides, "data.num_workers": after}), directory, tracker, resume=True)
     assert_equal_runs(whole, resumed)
     assert tracker.exact_points() == whole_tracker.exact_points()
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_with_repeat_factors_too_a_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, num_workers: int) -> None:
+    # Epochs of 11 scenes and more, in batches of four: the run ends in the third.
+    config = tiny_trial({"data.sampling.repeat_factor": 0.9, "data.num_workers": num_workers})
+    whole_tracker, tracker = RecordingTracker(), RecordingTracker()
+    whole = run(config, tmp_path / "whole", whole_tracker)
+    directory = tmp_path / "parts"
+    run(config, directory, tracker, stop_at=4)
+    resumed = run(config, directory, tracker, resume=True)
+    assert_equal_runs(whole, resumed)
+    assert tracker.exact_points() == whole_tracker.exact_points()
+
+    plain_tracker = RecordingTracker()
+    run(tiny_trial({"data.num_workers": num_workers}), tmp_path / "plain", plain_tracker)
+    assert plain_tracker.exact_points() != whole_tracker.exact_points()
 
 
 def test_how_often_a_run_is_evaluated_does_not_change_its_weights(tmp_path: Path) -> None:
@@ -192,7 +271,7 @@ def test_history_that_a_crash_cut_off_is_mended(tmp_path: Path) -> None:
 def test_best_link_is_mended_after_a_crash_between_the_two_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from essnet.training.checkpoint import CheckpointFolder
+    from essnet.training.checkpoint_folder import CheckpointFolder
 
     config = tiny_trial({"trainer.max_steps": 2})
     link = CheckpointFolder._link
@@ -210,3 +289,17 @@ def test_best_link_is_mended_after_a_crash_between_the_two_links(
     assert result.best_checkpoint == result.last_checkpoint
     assert result.best_checkpoint is not None
     assert result.best_checkpoint.name == "step-000002"
+
+
+def test_a_trainer_is_gone_with_its_last_reference(tmp_path: Path) -> None:
+    # A data loader in a cycle of references is left to the garbage collector, and then each of its workers takes five
+    # seconds to end: torch cannot tell it to.
+    gc.collect()
+    gc.disable()
+    try:
+        trainer = run(tiny_trial(), tmp_path, RecordingTracker())
+        left = weakref.ref(trainer)
+        del trainer
+        assert left() is None
+    finally:
+        gc.enable()

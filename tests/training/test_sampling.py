@@ -17,6 +17,7 @@ from essnet.data.label_histogram import count_labels
 from essnet.data.repeat_factor import repeat_factors
 from essnet.training import Trainer
 from essnet.training.trainer import NonFiniteLossError
+from tests.data.fixtures import make_folder_dataset, save_mask
 from tests.training.tiny import NUM_CLASSES, tiny_trial
 
 REPEATED = {"data.sampling.repeat_factor": 0.9}
@@ -85,3 +86,20 @@ def test_a_batch_that_fails_is_named_by_what_was_repeated(tmp_path: Path) -> Non
 def test_impossible_values_are_refused(overrides: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         tiny_trial(overrides)
+
+
+def test_class_balanced_crops_reach_the_loader(tmp_path: Path) -> None:
+    root = make_folder_dataset(tmp_path / "data", num_images=6, size=(80, 80))
+    for path in (root / "masks" / "train").iterdir():  # one class everywhere but in a corner of 2 x 2 pixels
+        ids = np.zeros((80, 80), np.uint8)
+        ids[:2, :2] = 1
+        save_mask(path, ids)
+    shares = {}
+    for chance in (0.0, 1.0):
+        data = {"name": "folder", "root": str(root), "crop_size": 32, "scale": [1.0, 1.0]}
+        config = tiny_trial({"data": {**data, "sampling": {"class_balanced_crops": chance}}})
+        batches = Trainer(config, directory=tmp_path / "run")._batches.after(0)
+        crops = torch.cat([next(batches)[1] for _ in range(10)])
+        shares[chance] = float((crops == 1).flatten(1).any(1).float().mean())
+    # Two classes are as likely each, so that half of the crops look at the corner.
+    assert shares[1.0] > 0.3 > shares[0.0]

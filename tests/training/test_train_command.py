@@ -104,7 +104,10 @@ def test_interrupted_and_resumed(tmp_path: Path, output: Path) -> None:
     assert steps_of(store, runs[0], "val/miou") == list(range(20, max_steps + 1, 20))
     assert runs[0].data.params["trainer.max_steps"] == str(max_steps)
     assert runs[0].data.tags["essnet.kind"] == "train"
-    assert [path.path for path in store.client.list_artifacts(runs[0].info.run_id)] == ["config.yaml"]
+    assert [path.path for path in store.client.list_artifacts(runs[0].info.run_id)] == [
+        "config.yaml",
+        "first_batch.png",
+    ]
 
 
 def test_fast_dev_run(tmp_path: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from torch import Tensor
 
 from essnet.config import InputError
 from essnet.data.loading import TrainBatchSampler
-from essnet.training import NonFiniteLossError, Trainer, best_value, read_history
+from essnet.labels import IGNORE_INDEX
+from essnet.training import NonFiniteLossError, Trainer, best_value, checkpoint_folder, read_history
 from tests.data.fixtures import make_folder_dataset
 from tests.training.tiny import OBJECTIVES, RecordingTracker, assert_same, tiny_trial
 
 PERF = {"perf/step_ms", "perf/images_per_s", "perf/data_wait_ms"}
+EVALUATION = {"perf/evaluation_s", "perf/peak_memory_mib", "perf/loss_memory_mib"}
 VAL = {"val/loss", "val/miou", "val/mean_accuracy", "val/pixel_accuracy", "val/fw_iou"}
 
 
@@ -108,15 +111,15 @@ def test_what_a_run_logs_and_leaves(tmp_path: Path) -> None:
     logged: dict[str, list[int]] = {}
     for key, step in sorted(tracker.points):
         logged.setdefault(key, []).append(step)
-    for key in {"train/loss", "train/lr"} | PERF:
+    for key in {"train/loss", "train/lr", "train/gradient_norm"} | PERF:
         assert logged.pop(key) == [2, 3, 4, 6, 7]
-    for key in VAL | {"perf/peak_memory_mib", "perf/loss_memory_mib"}:
+    for key in VAL | EVALUATION:
         assert logged.pop(key) == [3, 6, 7]
     assert not logged
 
     best = max(reports, key=lambda entry: entry[1]["val/miou"])[1]
     assert {key: value for key, value in result.metrics.items() if key in VAL} == best
-    assert result.metrics.keys() == VAL | PERF | {"perf/peak_memory_mib", "perf/loss_memory_mib"}
+    assert result.metrics.keys() == VAL | PERF | EVALUATION
     assert best_value(tmp_path, "val/miou", "max") == best["val/miou"]
     assert best_value(tmp_path, "val/loss", "min") == min(metrics["val/loss"] for _, metrics in reports)
     assert best_value(tmp_path / "nowhere", "val/loss", "min") is None
@@ -198,3 +201,129 @@ def test_trials_that_cannot_be_built(
 def test_a_batch_of_one_image_trains_where_the_architecture_can(tmp_path: Path) -> None:
     config = tiny_trial({"trainer.batch_size": 1, "data.crop_size": 64, "model.architecture": "unet"})
     assert Trainer(config, directory=tmp_path / "run").train().steps == config.trainer.max_steps
+
+
+def test_embedding_figures_are_logged_at_evaluations(tmp_path: Path) -> None:
+    tracker = RecordingTracker()
+    trainer = Trainer(tiny_trial({"objective.name": "embedding_softmax", "trainer.max_steps": 4}), directory=tmp_path)
+    trainer.track_with(tracker)
+    trainer.train()
+    norms = torch.linalg.vector_norm(trainer.trial.model.output_layer.class_embeddings, dim=1)
+    assert tracker.points["embedding/class_norm_mean", 4] == pytest.approx(float(norms.mean().detach()))
+    names = {"class_norm_mean", "class_norm_min", "class_norm_max", "smallest_class_distance", "never_nearest_share"}
+    logged = {key for key in tracker.points if key[0].startswith("embedding/")}
+    assert logged == {(f"embedding/{name}", step) for name in names for step in (2, 4)}
+
+
+def test_the_host_looks_at_a_gpus_loss_at_log_steps_and_before_it_saves(tmp_path: Path) -> None:
+    """With a stand-in for the copy from a GPU: figures that are never there until they are waited for."""
+    waited: list[int] = []
+
+    class NeverThere:
+        def __init__(self, figures: Tensor) -> None:
+            self.step = trainer.step + 1
+            self.figures = figures.tolist()
+
+        def arrived(self) -> bool:
+            return False
+
+        def values(self) -> list[float]:
+            waited.append(trainer.step)
+            return self.figures
+
+    config = tiny_trial(
+        {"trainer.log_every_steps": 3, "evaluation.every_steps": 6, "trainer.checkpoint_every_steps": 4}
+    )
+    trainer = Trainer(config, directory=tmp_path)
+    trainer._watch._send = NeverThere
+    trainer.train()
+    assert waited == [3, 3, 3, 4, 6, 6]
+
+
+def test_a_loss_that_is_seen_late_is_neither_logged_nor_saved(tmp_path: Path) -> None:
+    class Late:
+        def __init__(self, figures: Tensor) -> None:
+            self.figures = figures.tolist()
+
+        def arrived(self) -> bool:
+            return False
+
+        def values(self) -> list[float]:
+            return self.figures
+
+    config = tiny_trial(
+        {"trainer.log_every_steps": 2, "evaluation.every_steps": 6, "trainer.checkpoint_every_steps": 2}
+    )
+    tracker = RecordingTracker()
+    trainer = Trainer(config, directory=tmp_path)
+    trainer.track_with(tracker)
+    trainer._watch._send = Late
+    loss = trainer.trial.model.output_layer.loss
+
+    def broken(outputs: Tensor, targets: Tensor) -> Tensor:
+        return loss(outputs, targets) * (math.nan if trainer.step == 2 else 1)
+
+    trainer.trial.model.output_layer.loss = broken  # type: ignore[method-assign]
+    with pytest.raises(NonFiniteLossError, match=r"^step 3: the loss is nan"):
+        trainer.train()
+    assert max(step for _, step in tracker.points) == 2
+    assert trainer.checkpoints.last() == tmp_path / "checkpoints" / "step-000002"
+
+
+def test_a_batch_in_which_all_pixels_are_ignored_changes_only_what_decay_and_momentum_do(tmp_path: Path) -> None:
+    for objective in OBJECTIVES:
+        overrides = {"objective.name": objective, "objective.margin_weight": 0.0, "optimizer.weight_decay": 0.0}
+        trainer = Trainer(tiny_trial(overrides), directory=tmp_path / objective)
+        before = snapshot(trainer)
+        images = torch.zeros((4, 3, 32, 32), dtype=torch.uint8)
+        ignored = torch.full((4, 32, 32), IGNORE_INDEX)
+        trainer.trial.model.train()
+        trainer._step.take(1, [(images, ignored)], measure_norm=True)
+        assert (trainer._watch.loss, trainer._watch.gradient_norm) == (0.0, 0.0)
+        assert_same(snapshot(trainer), before)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_one_class_only(tmp_path: Path, objective: str) -> None:
+    config = tiny_trial({"objective.name": objective, "data.num_classes": 1, "trainer.max_steps": 2})
+    result = Trainer(config, directory=tmp_path).train()
+    assert result.metrics["val/miou"] == 1.0
+    assert math.isfinite(result.metrics["val/loss"])
+
+
+def test_a_checkpoint_is_written_while_training_goes_on_and_reported_when_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    write = checkpoint_folder.write_checkpoint
+    reported: list[tuple[int, int]] = []
+
+    def slow(*arguments: Any, **options: Any) -> None:
+        assert gate.wait(60)
+        write(*arguments, **options)
+
+    def progress(step: int, _: Mapping[str, float]) -> None:
+        if step == 3:
+            assert not reported
+            assert trainer.checkpoints.last() is None
+            gate.set()
+
+    monkeypatch.setattr(checkpoint_folder, "write_checkpoint", slow)
+    trainer = Trainer(
+        tiny_trial(),
+        directory=tmp_path,
+        progress=progress,
+        report=lambda step, _: reported.append((step, int(trainer.checkpoints.last().name[-6:]))),  # type: ignore[union-attr]
+    )
+    trainer.train()
+    assert reported == [(2, 2), (4, 4), (6, 6)]
+
+
+def test_a_disk_that_is_full_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint_folder, "write_checkpoint", full)
+    with pytest.raises(OSError, match="No space left"):
+        Trainer(tiny_trial(), directory=tmp_path).train()
+    assert not (tmp_path / "result.json").exists()
