@@ -55,6 +55,12 @@ class Workers:
             process.join()
         self._processes = {}
 
+    def stop(self) -> None:
+        """End the workers at once, whatever they are doing."""
+        for process in self._processes.values():
+            process.terminate()
+        self.close()
+
     def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
         """Yield a module's function of each task, as they come; each worker has one task at a time.
 

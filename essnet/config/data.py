@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from typing_extensions import Self
 
-from essnet.config.fields import Block, NonNegative, NonNegativeFloat, Positive, PositiveFloat, Probability
+from essnet.config.fields import Block, NonNegative, NonNegativeFloat, Positive, Probability
 
 
 def _check_crop_size(size: object) -> object:
@@ -76,7 +76,7 @@ class PicturesData(DataBlock):
     root: str
     num_classes: Positive | None = None
     """Only a check: the data set knows its classes."""
-    scale: list[PositiveFloat] = Field([0.5, 2.0], min_length=2, max_length=2)
+    scale: list[Annotated[float, Field(ge=0.01)]] = Field([0.5, 2.0], min_length=2, max_length=2)
     """Smallest and largest factor of the random scaling."""
     flip: Probability = 0.5
     """Chance of a horizontal flip."""

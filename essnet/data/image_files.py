@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from essnet.config.errors import InputError
 from essnet.data.plain_png import read_plain_png
@@ -113,6 +113,9 @@ def _named(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise InputError(f"{path}: not found") from None
+    except UnidentifiedImageError:
+        reason = "it is empty" if path.stat().st_size == 0 else "no format that is known"
+        raise InputError(f"{path}: cannot be read as an image ({reason})") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: cannot be read as an image ({reason})") from None

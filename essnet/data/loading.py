@@ -64,7 +64,8 @@ class AugmentedDataset(Dataset[Sample]):
     transformed as a whole.
 
     `choose_focus` gets an item's class indices, (H, W) integers, and returns (row, column) of a pixel that the crop
-    has to contain, or None to leave the crop free; it draws from torch's global generator. Left out, nothing is drawn
+    is to contain, or None to leave the crop free (where the image is shrunk, a single pixel may fall between those
+    that are taken); it draws from torch's global generator. Left out, nothing is drawn
     for it. Worker processes get a copy of it, on some systems a pickled one. torch's global generator is left as it
     was. Raises ValueError for `choose_focus` with a transform that does not crop.
     """

@@ -50,11 +50,15 @@ def over_parts(
     results: dict[int, Result] = {}
     done = 0
     with Workers(workers, module=function.__module__) as processes:
-        for first, items, result in processes.map(_apply, ((function, part) for part in _parts(dataset))):
-            results[first] = result
-            done += items
-            if progress is not None:
-                progress(done, len(dataset))
+        try:
+            for first, items, result in processes.map(_apply, ((function, part) for part in _parts(dataset))):
+                results[first] = result
+                done += items
+                if progress is not None:
+                    progress(done, len(dataset))
+        except BaseException:
+            processes.stop()  # they only read
+            raise
     return [results[first] for first in sorted(results)]
 
 

@@ -21,6 +21,8 @@ _PAPER, _INK, _NOTHING = (255, 255, 255), (40, 40, 40), (240, 240, 240)
 _MARGIN, _GAP, _TITLE_HEIGHT = 16, 8, 26
 _TILE_SIDE = (256, 512)
 _LEGEND_ENTRIES, _LEGEND_WIDTH, _LEGEND_HEIGHT, _SWATCH = 24, 140, 22, 14
+# Of the legend beside an image, however flat that is.
+_FEWEST_ENTRIES = 6
 _LABELLED_TILE_SIDE = (256, 384)
 _CAPTION_HEIGHT, _SIDE_LEGEND_WIDTH = 24, 260
 
@@ -86,11 +88,13 @@ def label_sheet(rows: Sequence[LabelledRow], classes: ClassTable) -> Image.Image
             _tile(overlay, smooth=True, sides=_LABELLED_TILE_SIDE),
             _tile(_coloured(ids, colours), sides=_LABELLED_TILE_SIDE),
         ]
-        room = (tiles[0].height - _SWATCH) // _LEGEND_HEIGHT + 1
+        room = max(_FEWEST_ENTRIES, (tiles[0].height - _SWATCH) // _LEGEND_HEIGHT + 1)
         lines.append((caption, tiles, _shares(ids, classes, colours, entries=room)))
 
     width = max(sum(tile.width + _GAP for tile in tiles) for _, tiles, _ in lines)
-    heights = [_CAPTION_HEIGHT + tiles[0].height + _GAP for _, tiles, _ in lines]
+    heights = [
+        _CAPTION_HEIGHT + max(tiles[0].height, len(legend) * _LEGEND_HEIGHT) + _GAP for _, tiles, legend in lines
+    ]
     sheet = Image.new("RGB", (width + _SIDE_LEGEND_WIDTH + 2 * _MARGIN, sum(heights) + 2 * _MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
     top = _MARGIN

@@ -28,6 +28,9 @@ def read_plain_png(content: bytes) -> npt.NDArray[np.uint8] | None:
     width, height, bits, colour, *methods = struct.unpack(">IIBBBBB", chunks[0][1])
     if bits != 8 or colour not in (_GREY, _PALETTE) or any(methods) or not 0 < width * height <= _MOST_PIXELS:
         return None
+    first, blocks = kinds.index(b"IDAT") if b"IDAT" in kinds else 0, kinds.count(b"IDAT")
+    if kinds.count(b"IHDR") != 1 or kinds[first : first + blocks] != [b"IDAT"] * blocks:
+        return None
     if b"acTL" in kinds or (colour == _PALETTE and b"PLTE" not in kinds):
         return None
     decompressor = zlib_ng.decompressobj()

@@ -102,6 +102,22 @@ def test_the_histogram_is_shown(root: Path, capsys: pytest.CaptureFixture[str]) 
     assert out.splitlines()[-1] == "nothing is wrong"
 
 
+def test_names_that_look_like_markup(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "classes.txt").write_text("[/sky]\nroad [left]\n[red]car\n[bold\n")
+    assert check("folder", "--root", "d") == 0
+    rows = {line.split("  ")[0] for line in capsys.readouterr().out.splitlines()}
+    assert {"[/sky]", "road [left]", "[red]car", "[bold"} <= rows
+
+
+def test_a_class_that_only_val_has_is_in_the_table(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in root.glob("masks/train/*.png"):
+        save_mask(path, np.zeros((64, 80), np.uint8))
+    assert check("folder", "--root", "d") == 0
+    rows = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert next(row for row in rows if row.startswith("class ")) == "class 0"
+    assert {f"class {index}" for index in range(4)} <= set(rows)
+
+
 @pytest.mark.parametrize("name", ["p.png", "p.JPG", "p.jpeg"])
 def test_the_preview_is_a_picture(root: Path, name: str) -> None:
     assert check("folder", "--root", "d", "--preview", name) == 0
@@ -156,6 +172,7 @@ BAD: list[tuple[list[str], str]] = [
     (["folder", "--root", "d", "data.ignore=3"], "data.ignore: unknown key; did you mean data.ignore_value?"),
     (["folder", "--root", "d", "--preview", "p.gif"], "--preview: found p.gif; expected a file that ends in .png"),
     (["folder", "--root", "d", "--preview", "no/p.png"], "--preview: no: no such folder"),
+    (["folder", "--root", "d", "--preview", "dir.png"], "--preview: dir.png is a folder"),
     (["folder", "--root", "d", "--output", "d/classes.txt"], "--output: cannot write below"),
     (["folder", "--root", "d", "--workers", "-1"], "--workers"),
 ]
@@ -163,6 +180,7 @@ BAD: list[tuple[list[str], str]] = [
 
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
 def test_bad_input(root: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    Path("dir.png").mkdir()
     before = tree(root.parent)
     assert check(*arguments) == 2
     output = capsys.readouterr()

@@ -136,7 +136,13 @@ def test_a_configuration_without_the_later_keys_means_what_it_meant(tmp_path: Pa
             "data.root: found '~nobody-of-this-name/x'; there is no such home folder",
         ),
         ("data={name: folder, root: x, scale: [1]}", "data.scale: found [1]; expected at least 2 items"),
-        ("data={name: folder, root: x, scale: [0, 1]}", "data.scale.0: found 0; expected greater than 0"),
+        (
+            "data={name: folder, root: x, scale: [0, 1]}",
+            "data.scale.0: found 0; expected greater than or equal to 0.01",
+        ),
+            "data={name: folder, root: x, scale: [0, 1]}",
+            "data.scale.0: found 0; expected greater than or equal to 0.01",
+        ),
         (
             "data={name: folder, root: x, scale: [2, 1]}",
             "data.scale: found [2.0, 1.0]; the smallest factor comes first",

@@ -13,6 +13,16 @@ from tests.data.fixtures import save_low_depth_grey_png, truncate
 ORIENTATION = 0x0112
 
 
+def test_what_is_no_picture_is_told_in_the_same_words_each_time(tmp_path: Path) -> None:
+    for content, reason in ((b"", "it is empty"), (b"no picture", "no format that is known")):
+        path = tmp_path / "a.png"
+        path.write_bytes(content)
+        for read in (read_image, read_mask_ids):
+            with pytest.raises(InputError) as caught:
+                read(path)
+            assert str(caught.value) == f"{path}: cannot be read as an image ({reason})"
+
+
 def picture() -> np.ndarray:
     """A smooth picture that looks different in each of the eight orientations, (16, 24, 3)."""
     rows, columns = np.mgrid[0:16, 0:24]

@@ -47,6 +47,17 @@ def test_a_legend_without_room_for_all_shows_the_largest() -> None:
     assert shown == list(range(11))
 
 
+def test_a_flat_image_keeps_its_legend() -> None:
+    flat, below = row((4, 4000), *range(5)), row((300, 4000), 50)
+    sheet = np.asarray(label_sheet([flat, below], CLASSES))
+    legend = colours_in(sheet[:, -270:])
+    shown = [index for index, colour in enumerate(class_colours(60).tolist()) if tuple(colour) in legend]
+    assert shown == [*range(5), 50]
+    first_of_below = np.flatnonzero((sheet[:, -270:] == class_colours(60)[50]).all(axis=2).any(axis=1))[0]
+    last_of_flat = np.flatnonzero((sheet[:, -270:] == class_colours(60)[4]).all(axis=2).any(axis=1))[-1]
+    assert last_of_flat < first_of_below
+
+
 def test_everything_ignored() -> None:
     shown = colours_in(label_sheet([row((64, 64), IGNORE_INDEX)], CLASSES))
     assert (0, 0, 0) in shown

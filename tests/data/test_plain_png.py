@@ -56,6 +56,16 @@ def test_other_files_are_left_to_the_decoder(content: bytes) -> None:
     assert read_plain_png(content) is None
 
 
+def test_an_impossible_order_of_chunks_is_left_to_the_decoder() -> None:
+    content = png(palette(IDS))
+    header, first_block = content[8:33], content.index(b"IDAT") - 4
+    assert read_plain_png(content[:33] + header + content[33:]) is None
+    large = png(palette(np.random.default_rng(0).integers(256, size=(400, 500)).astype(np.uint8)))
+    second_block = large.index(b"IDAT", large.index(b"IDAT") + 4) - 4
+    between = content[33:first_block]  # the palette once more
+    assert read_plain_png(large[:second_block] + between + large[second_block:]) is None
+
+
 def test_no_damage_goes_unseen() -> None:
     content = png(palette(IDS))
     for length in range(len(content)):

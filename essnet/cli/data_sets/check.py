@@ -135,6 +135,9 @@ def _check_preview(preview: Path | None) -> None:
         raise InputError(f"--preview: found {preview}; expected a file that ends in .png or .jpg")
     if not preview.parent.is_dir():
         raise InputError(f"--preview: {preview.parent}: no such folder")
+    if preview.is_dir():
+        raise InputError(f"--preview: {preview} is a folder; expected the name of a picture")
+    check_writable(preview.parent, option="--preview")
 
 
 def _print_counts(result: DataCheck, console: Console) -> None:

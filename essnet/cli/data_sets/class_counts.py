@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from essnet.data.checking import SplitCheck
@@ -34,10 +35,14 @@ def describe_split(split: str, found: SplitCheck) -> Iterator[str]:
 
 
 def class_counts(splits: Mapping[str, SplitCheck]) -> Table:
-    """A table of the classes by their pixels in the first split: all, or the most frequent and the rarest seen."""
+    """A table of the classes by their pixels in the first split: all, or the most frequent and the rarest seen.
+
+    Classes that only the other splits have come last.
+    """
     first = next(iter(splits.values()))
     pixels = first.histogram.pixels
-    order = [int(index) for index in np.argsort(-pixels, kind="stable") if pixels[index]]
+    of_all_splits = np.sum([found.histogram.pixels for found in splits.values()], axis=0)
+    order = [int(index) for index in np.lexsort((-of_all_splits, -pixels)) if of_all_splits[index]]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("class", max_width=32, no_wrap=True)
     for split in splits:
@@ -50,7 +55,7 @@ def class_counts(splits: Mapping[str, SplitCheck]) -> Table:
             histogram = found.histogram
             share = int(histogram.pixels[index]) / max(1, int(histogram.pixels.sum()))
             cells += [_share(share), f"{histogram.images_with[index]:,}"]
-        table.add_row(first.dataset.classes.names[index], *cells)
+        table.add_row(Text(first.dataset.classes.names[index]), *cells)  # a name may look like markup
 
     if len(order) <= _ALL_ROWS:
         for index in order:
