@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import requests
@@ -15,7 +16,9 @@ import urllib3.exceptions
 from essnet import __version__
 from essnet.downloads.archive import Archive, DownloadFailed, readable
 from essnet.downloads.disk import check_room, told_when_full
+from essnet.downloads.first_bytes import take_first, unlike
 from essnet.downloads.partial_file import PartialFile, new_hash
+from essnet.downloads.redirects import CarefulSession
 
 Progress = Callable[[str, int, int], None]
 """Is told what is done, how many bytes are done and how many there are; 0 where that is not known."""
@@ -26,7 +29,7 @@ _BLOCK = 1 << 18
 _LONGEST_WAIT_SECONDS = 60.0
 _MEANWHILE_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _WEB_PAGES = ("text/html", "application/xhtml+xml")
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 class _CanBeTriedAgain(Exception):
@@ -41,7 +44,7 @@ class Patience:
     silence_seconds: float = 60.0
     """Without a single byte."""
     attempts: int = 6
-    """In a row that bring nothing."""
+    """In a row that bring nothing: no byte beyond those that were there at any time before."""
     wait_seconds: float = 1.0
     """Before the second attempt; doubled for each further one, up to a minute."""
 
@@ -104,15 +107,15 @@ def _set_aside(archive: Archive, path: Path, what: str) -> None:
 def _fetch_whole(archive: Archive, part: PartialFile, *, progress: Progress, say: Say, patience: Patience) -> None:
     if part.mark is not None:
         part.read_again(lambda done: progress(f"checking the beginning of {archive.name}", done, part.size))
-    failures = 0
-    with requests.Session() as session:
+    failures, most = 0, part.size
+    with CarefulSession() as session:
         while True:
-            before = part.size
             try:
                 _fetch_further(archive, part, session=session, progress=progress, patience=patience)
                 return
             except _CanBeTriedAgain as error:
-                failures = 1 if part.size > before else failures + 1
+                failures = 1 if part.size > most else failures + 1
+                most = max(most, part.size)  # a server that lets one begin anew again and again brings nothing
                 kept = f"{readable(part.size)} are kept"
                 if failures >= patience.attempts:
                     raise DownloadFailed(
@@ -142,15 +145,19 @@ def _fetch_further(
         ) as response,
     ):
         _check_answer(archive, part, response)
-        total: int | None
+        blocks = response.raw.stream(_BLOCK, decode_content=False)
         if response.status_code == requests.codes.partial_content:
-            total = _total_of_rest(part, response)
+            total = _total_of_rest(archive, part, response)
+            _check_size(archive, part, total, there=part.size)
         else:
             total = _number(response.headers.get("Content-Length"))
-            part.begin(response, total)
-        _check_size(archive, part, total)
+            _check_size(archive, part, total, there=0)
+            first = take_first(blocks)
+            _check_first_bytes(archive, part, response, first)
+            part.begin(response, total)  # only now: up to here the beginning that is there was the better one
+            blocks = chain([first] if first else [], blocks)
         with part.path.open("ab") as file:
-            for block in response.raw.stream(_BLOCK, decode_content=False):
+            for block in blocks:
                 file.write(block)
                 part.count(block)
                 progress(archive.name, part.counted, total or 0)
@@ -164,8 +171,12 @@ def _network_errors(archive: Archive, patience: Patience) -> Iterator[None]:
         yield
     except requests.exceptions.SSLError as error:
         raise DownloadFailed(f"{archive.address}: no safe connection ({_reason(error)})") from error
+    except requests.exceptions.ConnectTimeout as error:
+        raise _CanBeTriedAgain(f"no connection within {patience.connect_seconds:g} s") from error
     except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
         raise _CanBeTriedAgain(f"no answer within {patience.silence_seconds:g} s") from error
+    except urllib3.exceptions.LocationParseError as error:
+        raise DownloadFailed(f"{archive.address}: leads to no possible address ({_reason(error)})") from error
     except (urllib3.exceptions.HTTPError, requests.exceptions.ChunkedEncodingError) as error:
         raise _CanBeTriedAgain("the connection was cut") from error
     except requests.exceptions.ConnectionError as error:
@@ -185,13 +196,12 @@ def _reason(error: BaseException) -> str:
 
 def _check_answer(archive: Archive, part: PartialFile, response: requests.Response) -> None:
     status = response.status_code
-    where = archive.address if response.url == archive.address else f"{archive.address} (now {response.url})"
+    where, by_hand = _where(archive, response), _by_hand(part)
     answer = f"{status} {response.reason or ''}".strip()
-    by_hand = f"download it otherwise, put it to {part.path.with_suffix('')}, and the same command goes on from there"
     if status in _MEANWHILE_BUSY:
         raise _CanBeTriedAgain(f"the server answered {answer}")
     if status == requests.codes.requested_range_not_satisfiable:
-        part.discard()
+        part.doubt()
         raise _CanBeTriedAgain("the file on the server is shorter than what is here")
     if status in (requests.codes.unauthorized, requests.codes.forbidden):
         raise DownloadFailed(f"{where}: answered {answer}: the server does not give it to this machine; {by_hand}")
@@ -202,23 +212,44 @@ def _check_answer(archive: Archive, part: PartialFile, response: requests.Respon
         raise DownloadFailed(f"{where}: answered with a web page ({kind}) instead of the file; {by_hand}")
 
 
-def _total_of_rest(part: PartialFile, response: requests.Response) -> int:
+def _check_first_bytes(archive: Archive, part: PartialFile, response: requests.Response, first: bytes) -> None:
+    """Without checksum nothing else would tell before the whole of it is there."""
+    expected = unlike(archive.name, first) if archive.checksum is None else None
+    if expected is not None:
+        raise DownloadFailed(
+            f"{_where(archive, response)}: answered with something that is no {expected} file: it begins with "
+            f"{first[:40]!r}; {_by_hand(part)}"
+        )
+
+
+def _where(archive: Archive, response: requests.Response) -> str:
+    return archive.address if response.url == archive.address else f"{archive.address} (now {response.url})"
+
+
+def _by_hand(part: PartialFile) -> str:
+    return f"download it otherwise, put it to {part.path.with_suffix('')}, and the same command goes on from there"
+
+
+def _total_of_rest(archive: Archive, part: PartialFile, response: requests.Response) -> int | None:
+    """Bytes of the whole file; a server need not repeat them with a part (`/*`): If-Range sees to it that it fits."""
+    known = archive.size if part.total is None else part.total
     match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    if match is None or int(match[1]) != part.size or (part.total is not None and int(match[2]) != part.total):
-        part.discard()
-        raise _CanBeTriedAgain("the server sent another part than the one asked for")
-    return int(match[2])
+    if match is not None and int(match[1]) == part.size:
+        total = known if match[2] == "*" else int(match[2])
+        if part.total in (None, total):
+            return total
+    part.doubt()
+    raise _CanBeTriedAgain("the server sent another part than the one asked for")
 
 
-def _check_size(archive: Archive, part: PartialFile, total: int | None) -> None:
+def _check_size(archive: Archive, part: PartialFile, total: int | None, *, there: int) -> None:
     if total is None:
         return
     if archive.size is not None and total != archive.size:
-        part.discard()
         raise DownloadFailed(
             f"{archive.address}: the server has {total:,} bytes, but {archive.size:,} are published: it is another file"
         )
-    check_room(part.path.parent, total - part.size, what=f"the rest of {archive.name}")
+    check_room(part.path.parent, total - there, what=f"the rest of {archive.name}")
 
 
 def _number(text: str | None) -> int | None:

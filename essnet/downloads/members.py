@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import stat
 import tarfile
 import zipfile
@@ -18,7 +19,16 @@ from essnet.downloads.archive import DownloadFailed, readable
 _MOST_TIMES = 200
 """Annotations shrink to a fifth, a picture not at all; a bomb to a thousandth and less."""
 _ALWAYS_ALLOWED = 1 << 20
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile, NotImplementedError)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    gzip.BadGzipFile,
+    NotImplementedError,
+    UnicodeError,
+)
 _ENCRYPTED = 0x1
 _ZIP, _GZIP = b"PK", b"\x1f\x8b"
 _BLOCK = 1 << 20
@@ -68,9 +78,11 @@ def damage_told(archive: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGED as error:
-        raise DamagedArchive(
-            f"{archive}: is damaged ({' '.join(str(error).split()) or type(error).__name__})"
-        ) from error
+        raise _damaged(archive, error) from error
+    except OSError as error:
+        if error.errno is not None:  # the system's own; bz2 says of damage that it is one, without a number
+            raise
+        raise _damaged(archive, error) from error
 
 
 def _zip_members(archive: Path) -> Iterator[Member]:
@@ -80,9 +92,9 @@ def _zip_members(archive: Path) -> Iterator[Member]:
             path = _safe(archive, info.filename)
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise _refused(archive, info.filename, "is a link or a device")
+                raise refused(archive, info.filename, "is a link or a device")
             if info.flag_bits & _ENCRYPTED:
-                raise _refused(archive, info.filename, "is encrypted")
+                raise refused(archive, info.filename, "is encrypted")
             if not info.is_dir():
                 done += info.file_size
                 _check_bomb(archive, done)
@@ -101,7 +113,7 @@ def _tar_members(archive: Path) -> Iterator[Member]:
                     continue
                 content = opened.extractfile(info) if info.isreg() else None
                 if content is None:
-                    raise _refused(archive, info.name, "is a link or a device")
+                    raise refused(archive, info.name, "is a link or a device")
                 done += info.size
                 _check_bomb(archive, done)
                 yield Member(path, info.size, content)
@@ -116,8 +128,8 @@ def _begins(archive: Path, mark: bytes) -> bool:
 
 def _safe(archive: Path, name: str) -> PurePosixPath:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name:
-        raise _refused(archive, name, "leads outside the folder")
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise refused(archive, name, "leads outside the folder")
     return path
 
 
@@ -129,5 +141,10 @@ def _check_bomb(archive: Path, size: int) -> None:
         )
 
 
-def _refused(archive: Path, name: str, why: str) -> DamagedArchive:
+def _damaged(archive: Path, error: Exception) -> DamagedArchive:
+    return DamagedArchive(f"{archive}: is damaged ({' '.join(str(error).split()) or type(error).__name__})")
+
+
+def refused(archive: Path, name: str, why: str) -> DamagedArchive:
+    """Return the error that says of a member why it is not unpacked."""
     return DamagedArchive(f"{archive}: its member {name[:200]!r} {why}; nothing of it is unpacked")

@@ -13,12 +13,9 @@ from essnet.downloads.catalogue import DataSet
 from essnet.downloads.disk import check_room
 from essnet.downloads.fetching import Patience, Progress, Say, fetch
 from essnet.downloads.members import DamagedArchive
-from essnet.downloads.records import Unpacked, missing_files, read_record, write_record
+from essnet.downloads.records import FOLDER, Unpacked, missing_files, read_record, write_record
 from essnet.downloads.unpacking import unpack
 from essnet.file_lock import HeldByOther, hold
-
-FOLDER = "downloads"
-"""Below the root: archives, their partial files, and what was noted of those that are unpacked."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +74,20 @@ def obtain(
         work = plan(data_set, root, keep_archives=keep_archives)
         check_room(root, work.needed_bytes, what="the data set")
         done = {obtained.archive: obtained for obtained in work.there}
+        if not keep_archives:
+            _delete_left(work.there, root, say)
         for archive in work.to_do:
             done[archive] = _obtain_one(archive, root, keep_archives, progress, say, patience or Patience())
     return [done[archive] for archive in data_set.archives]
+
+
+def _delete_left(there: tuple[Obtained, ...], root: Path, say: Say) -> None:
+    """Archives that a crash behind their unpacking has left, or a former call that kept them."""
+    for obtained in there:
+        path = root / FOLDER / obtained.archive.name
+        if path.exists():
+            path.unlink()
+            say(f"{path.name}: is unpacked already; the archive is deleted")
 
 
 def _obtain_one(

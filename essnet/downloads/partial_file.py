@@ -37,6 +37,7 @@ class PartialFile:
         self._hash = self._new_hash()
         self.counted = 0
         """Bytes that the checksum covers."""
+        self._doubted = False
 
     @property
     def size(self) -> int:
@@ -51,7 +52,11 @@ class PartialFile:
     @property
     def mark(self) -> str | None:
         """What the server must still say of the file; None where it cannot be continued."""
-        return self._notes.get("mark") if self.size else None
+        return self._notes.get("mark") if self.size and not self._doubted else None
+
+    def doubt(self) -> None:
+        """Ask for the whole file next; what is there stays until it is sent."""
+        self._doubted = True
 
     def begin(self, response: requests.Response, total: int | None) -> None:
         """Forget what is there and note what the server says of the file that it now sends from its first byte."""
@@ -62,6 +67,7 @@ class PartialFile:
         self._notes = {"address": self._archive.address, "mark": mark or None, "total": total}
         write_json(self._notes_path, self._notes)
         self._hash, self.counted = self._new_hash(), 0
+        self._doubted = False
 
     def read_again(self, tell: Callable[[int], object]) -> None:
         """Bring the checksum up to what is on disk: after a restart it has to be read once."""
@@ -80,12 +86,6 @@ class PartialFile:
     def digest(self) -> str:
         """The checksum of what is there, of the kind that is published for the archive."""
         return str(self._hash.hexdigest())
-
-    def discard(self) -> None:
-        """Delete what is there."""
-        self.path.unlink(missing_ok=True)
-        self._notes_path.unlink(missing_ok=True)
-        self._notes = {}
 
     def finish(self, path: Path) -> None:
         """Give the file its name."""

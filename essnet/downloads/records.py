@@ -9,6 +9,9 @@ from essnet.atomic_files import read_json, write_json
 from essnet.config.errors import InputError
 from essnet.downloads.archive import Archive
 
+FOLDER = "downloads"
+"""Below the root: archives, their partial files, and what was noted of those that are unpacked."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Unpacked:

@@ -140,9 +140,6 @@ def test_a_configuration_without_the_later_keys_means_what_it_meant(tmp_path: Pa
             "data={name: folder, root: x, scale: [0, 1]}",
             "data.scale.0: found 0; expected greater than or equal to 0.01",
         ),
-            "data={name: folder, root: x, scale: [0, 1]}",
-            "data.scale.0: found 0; expected greater than or equal to 0.01",
-        ),
         (
             "data={name: folder, root: x, scale: [2, 1]}",
             "data.scale: found [2.0, 1.0]; the smallest factor comes first",
