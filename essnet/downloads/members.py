@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import lzma
 import stat
@@ -28,6 +29,7 @@ _DAMAGED = (
     gzip.BadGzipFile,
     NotImplementedError,
     UnicodeError,
+    IndexError,  # zipfile, of a member without a name
 )
 _ENCRYPTED = 0x1
 _ZIP, _GZIP = b"PK", b"\x1f\x8b"
@@ -80,7 +82,9 @@ def damage_told(archive: Path) -> Iterator[None]:
     except _DAMAGED as error:
         raise _damaged(archive, error) from error
     except OSError as error:
-        if error.errno is not None:  # the system's own; bz2 says of damage that it is one, without a number
+        # bz2 tells damage without a number, and the system calls a place before a zip file's beginning invalid. The
+        # others are about the disk.
+        if error.errno not in (None, errno.EINVAL):
             raise
         raise _damaged(archive, error) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +23,10 @@ class Served:
     ranges: bool = True
     wrong_range: bool = False
     """Answers a request for the rest with a rest that begins elsewhere."""
+    unsaid_total: bool = False
+    """Sends the rest as `bytes a-b/*`: without saying how long the whole is."""
+    refuses_rest: bool = False
+    """Answers every request for the rest with 416."""
     length: bool = True
     """Says how long the file is."""
     kind: str = "application/octet-stream"
@@ -57,8 +62,8 @@ class Server(ThreadingHTTPServer):
         self.asked: list[Asked] = []
         self.stopping = threading.Event()
 
-    def address(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/{name}"
+    def address(self, name: str, *, scheme: str = "http") -> str:
+        return f"{scheme}://127.0.0.1:{self.server_address[1]}/{name}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is what the tests are about."""
@@ -92,12 +97,12 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Last-Modified"] = file.modified
         if file.encoding:
             headers["Content-Encoding"] = file.encoding
-        if begin is not None and begin >= total:
+        if begin is not None and (begin >= total or file.refuses_rest):
             self._answer(416, {"Content-Range": f"bytes */{total}", "Content-Length": "0"})
             return
         if begin is not None:
             begin -= 1 if file.wrong_range else 0
-            headers["Content-Range"] = f"bytes {begin}-{total - 1}/{total}"
+            headers["Content-Range"] = f"bytes {begin}-{total - 1}/{'*' if file.unsaid_total else total}"
         content = file.content[begin or 0 :]
         if file.length:
             headers["Content-Length"] = str(len(content))
@@ -128,9 +133,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    """Run a server while the block runs."""
+def serving(context: ssl.SSLContext | None = None) -> Iterator[Server]:
+    """Run a server while the block runs; with a context for https."""
     with Server() as server:
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

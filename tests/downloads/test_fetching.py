@@ -3,6 +3,10 @@ from __future__ import annotations
 import hashlib
 import random
 import shutil
+import socket
+import ssl
+import subprocess
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -12,11 +16,11 @@ import pytest
 from essnet.config.errors import InputError
 from essnet.downloads.archive import Archive, Checksum, DownloadFailed
 from essnet.downloads.fetching import Patience, fetch
-from tests.downloads.server import Served, Server
+from tests.downloads.server import Served, Server, serving
 
 MIB = 1 << 20
-CONTENT = random.Random(0).randbytes(3 * MIB + 17)
-OTHER = random.Random(1).randbytes(3 * MIB + 17)
+CONTENT = b"PK" + random.Random(0).randbytes(3 * MIB + 15)
+OTHER = b"PK" + random.Random(1).randbytes(3 * MIB + 15)
 SHA256 = Checksum("sha256", hashlib.sha256(CONTENT).hexdigest())
 
 
@@ -132,6 +136,53 @@ def test_a_server_that_cannot_continue_sends_all_again(place: Place, server_does
     assert place.server.asked[-1].sent == len(CONTENT)
 
 
+def test_a_rest_without_total_is_taken(place: Place) -> None:
+    place.server.files["a.zip"] = Served(CONTENT, cuts=[2 * MIB, 4096, 4096], unsaid_total=True)
+    assert place.fetch(place.archive(), attempts=2) == "size"
+    assert place.path.read_bytes() == CONTENT
+    assert sum(asked.sent for asked in place.server.asked) == len(CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("served", "requests"),
+    [
+        (Served(CONTENT, ranges=False, cuts=[MIB, 2 * MIB, MIB // 2, MIB, *[MIB // 2, MIB] * 20]), 5),
+        (Served(CONTENT, refuses_rest=True, cuts=[2 * MIB] * 40), 4),
+        (Served(CONTENT, wrong_range=True, cuts=[2 * MIB] * 40), 4),
+    ],
+    ids=["no ranges", "416", "another range"],
+)
+def test_a_server_that_lets_one_begin_anew_for_ever_is_given_up(place: Place, served: Served, requests: int) -> None:
+    place.server.files["a.zip"] = served
+    with pytest.raises(DownloadFailed, match="4 times in a row"):
+        place.fetch(place.archive(), attempts=4)
+    assert len(place.server.asked) == requests
+
+
+@pytest.mark.parametrize(
+    "served",
+    [
+        Served(CONTENT, refuses_rest=True),
+        Served(CONTENT, wrong_range=True),
+        Served(b'{"error": "come back later"}', etag=None),
+        Served(CONTENT[:MIB], etag=None),
+    ],
+    ids=["416", "another range", "JSON", "another size"],
+)
+def test_what_has_come_stays_until_something_better_is_sent(place: Place, served: Served) -> None:
+    place.server.files["a.zip"] = Served(CONTENT, cuts=[2 * MIB])
+    archive = place.archive(size=None if served.content[:1] == b"{" else len(CONTENT))
+    with pytest.raises(DownloadFailed):
+        place.fetch(archive)
+    whole, place.server.files["a.zip"] = Served(CONTENT), served
+    with pytest.raises(DownloadFailed):
+        place.fetch(archive)
+    assert place.part.read_bytes() == CONTENT[: 2 * MIB]
+    place.server.files["a.zip"] = whole
+    assert place.fetch(archive) == "size"
+    assert place.server.asked[-1].sent == len(CONTENT) - 2 * MIB
+
+
 def test_a_file_that_changed_in_between_is_not_glued_to_the_old_beginning(place: Place) -> None:
     place.server.files["a.zip"] = Served(CONTENT, cuts=[2 * MIB])
     with pytest.raises(DownloadFailed):
@@ -209,6 +260,71 @@ def test_redirects_without_end_are_one_line(place: Place) -> None:
         place.fetch(place.archive())
 
 
+@pytest.mark.parametrize("to", ["http://[bad", "http://a:b/", "http://127.0.0.1:99999/", "ftp://127.0.0.1/"])
+def test_a_redirect_to_no_possible_address_is_one_line_and_final(place: Place, to: str) -> None:
+    place.server.files["a.zip"] = Served(location=to)
+    archive = place.archive()
+    with pytest.raises(DownloadFailed) as failed:
+        place.fetch(archive, attempts=3)
+    assert str(failed.value).startswith(f"{archive.address}: ")
+    assert "\n" not in str(failed.value)
+    assert len(place.server.asked) == 1
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here to make a certificate with")
+def test_a_redirect_from_https_to_http_is_refused(
+    place: Place, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp("certificate")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    make += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    place.server.files["a.zip"] = Served(CONTENT)
+    with serving(context) as safe:
+        safe.files |= {
+            "a.zip": Served(location=place.server.address("a.zip")),
+            "moved.zip": Served(location="/there.zip"),
+            "there.zip": Served(CONTENT),
+        }
+        address = safe.address("a.zip", scheme="https")
+        with pytest.raises(DownloadFailed) as failed:
+            place.fetch(Archive(address=address), attempts=3)
+        assert str(failed.value).startswith(f"{address}: the server redirects to {place.server.address('a.zip')}, ")
+        assert place.server.asked == []
+        assert place.fetch(Archive(address=safe.address("moved.zip", scheme="https"))) == "size"
+
+
+@pytest.mark.parametrize(
+    ("name", "begins", "kind"),
+    [
+        ("a.zip", b"PK", "zip"),
+        ("a.tgz", b"\x1f\x8b", "gzip"),
+        ("a.tar.gz", b"\x1f\x8b", "gzip"),
+        ("a.tar", bytes(257) + b"ustar", "tar"),
+    ],
+)
+@pytest.mark.parametrize("length", [True, False])
+def test_something_else_than_an_archive_is_seen_at_once(
+    place: Place, name: str, begins: bytes, kind: str, length: bool
+) -> None:
+    archive = place.archive(name=name)
+    place.server.files[name] = Served(b'{"error": "over quota"}\n' * 200_000, length=length)
+    with pytest.raises(DownloadFailed) as failed:
+        place.fetch(archive, attempts=3)
+    assert f"{archive.address}: answered with something that is no {kind} file" in str(failed.value)
+    assert "over quota" in str(failed.value)
+    assert "\n" not in str(failed.value)
+    assert len(place.server.asked) == 1
+    assert list(place.path.parent.iterdir()) == []
+    place.server.files[name] = Served(begins + OTHER, length=length)
+    place.fetch(archive)
+    assert place.path.read_bytes() == begins + OTHER
+
+
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "Text/HTML", "application/xhtml+xml"])
 def test_a_web_page_is_not_taken_for_the_file(place: Place, kind: str) -> None:
     place.server.files |= {
@@ -248,6 +364,21 @@ def test_a_server_that_says_nothing_is_given_up(place: Place) -> None:
     place.server.files["a.zip"] = Served(CONTENT, silent_seconds=1.0)
     with pytest.raises(DownloadFailed, match=r"no answer within 0\.1 s, 2 times in a row"):
         place.fetch(place.archive(), attempts=2, silence=0.1)
+
+
+def test_a_server_that_lets_nobody_in_is_told_with_the_seconds_of_connecting(place: Place) -> None:
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)  # and nothing is accepted: further connections wait
+        for _ in range(2):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
+        archive = Archive(address=f"http://127.0.0.1:{full.getsockname()[1]}/a.zip")
+        patience = Patience(connect_seconds=0.2, silence_seconds=5.0, attempts=1)
+        with pytest.raises(DownloadFailed, match=r"a\.zip: no connection within 0\.2 s, 1 times in a row"):
+            fetch(archive, place.path, progress=lambda *event: None, say=print, patience=patience)
 
 
 def test_no_server_at_all_is_one_line(place: Place) -> None:

@@ -142,6 +142,42 @@ def test_a_crash_between_moving_and_noting_is_made_good(place: Place, monkeypatc
     assert place.sent == len(zip_of(FIRST)) + len(tar_of(SECOND))
 
 
+def test_a_crash_before_the_archive_is_deleted_is_made_good(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.unlink
+
+    def crash(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "first.zip":
+            raise KeyboardInterrupt
+        real(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", crash)
+        with pytest.raises(KeyboardInterrupt):
+            place.obtain()
+    assert "first.zip" in place.kept()
+    assert [one.skipped for one in place.obtain()] == [True, False]
+    assert place.kept() == RECORDS
+    assert place.data() == FIRST | SECOND
+
+
+def test_archives_that_were_kept_go_when_that_is_not_wanted_any_more(place: Place) -> None:
+    place.obtain(keep_archives=True)
+    place.obtain(keep_archives=True)
+    assert place.kept() == RECORDS | {"first.zip", "second.tar"}
+    assert [one.skipped for one in place.obtain()] == [True, True]
+    assert place.kept() == RECORDS
+    assert "first.zip: is unpacked already; the archive is deleted" in place.said
+    assert len(place.server.asked) == 2
+
+
+def test_an_archive_that_cannot_be_laid_out_is_set_aside(place: Place) -> None:
+    place.server.files["first.zip"] = Served(zip_of({"a": b"x", "a/b": b"y"}, folders=False))
+    with pytest.raises(DownloadFailed, match=r"cannot be laid out .*set aside as .*first\.zip\.wrong"):
+        place.obtain()
+    assert place.data() == {}
+    assert place.kept() == {".lock", "first.zip.wrong"}
+
+
 def test_a_download_that_was_interrupted_goes_on(place: Place) -> None:
     def stop(what: str, done: int, total: int) -> None:
         if done > 300_000:

@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from collections import namedtuple
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,8 @@ from tests.downloads.archives import files_below, tar_of, tar_with, zip_of, zip_
 ROOT = Path(__file__).resolve().parents[2]
 NOISE = random.Random(0).randbytes(50_000)
 FILES = {"top/a/one.txt": b"one", "top/a/two.bin": NOISE, "top/empty": b"", "beside.txt": b"beside"}
+_ZIP = zip_of({"n": b"abc"})
+WRONG_OFFSET = _ZIP[:-6] + (4_000_000).to_bytes(4, "little") + _ZIP[-2:]
 MAKERS = {"zip": zip_of, "tar": tar_of, "tgz": lambda files: tar_of(files, gzipped=True)}
 
 
@@ -83,6 +87,15 @@ def test_what_a_crash_left_behind_is_cleared_away(tmp_path: Path) -> None:
         (tar_with("device", tarfile.CHRTYPE), "is a link or a device"),
         (tar_with("pipe", tarfile.FIFOTYPE), "is a link or a device"),
         (zip_of({}), "holds no file"),
+        (zip_of({"n": b""}).replace(b"n", b"\0"), "is damaged"),
+        (WRONG_OFFSET, "is damaged"),
+        (tar_with(".", tarfile.REGTYPE), "has no name of its own"),
+        (zip_of({"a": b"x", "a/b": b"y"}, folders=False), "cannot be laid out"),
+        (zip_of({"a/b": b"y", "a": b"x"}, folders=False), "cannot be laid out"),
+        (tar_of({"n" * 300: b"x"}), "cannot be laid out .File name too long."),
+        (zip_of({"downloads/first.zip.json": b"{}"}), "belongs into downloads/"),
+        (zip_of({"./downloads/.lock": b""}, folders=False), "belongs into downloads/"),
+        (zip_of({"downloads": b""}), "belongs into downloads/"),
         (b"<html>no archive</html>", "is damaged"),
         (b"", "is damaged"),
         (zip_of(FILES)[:-30], "is damaged"),
@@ -95,6 +108,58 @@ def test_an_archive_not_to_be_trusted_leaves_nothing(tmp_path: Path, content: by
         unpack_bytes(tmp_path, content)
     assert "\n" not in str(refused.value)
     assert set(files_below(tmp_path)) == {"archive"}
+
+
+def test_a_member_that_is_the_folder_left_out_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DamagedArchive, match="its member 'top' has no name of its own"):
+        unpack_bytes(tmp_path, zip_of({"top": b"x"}), into="in", without="top")
+    assert set(files_below(tmp_path)) == {"archive"}
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_is_told_alike_in_every_compression(tmp_path: Path, compression: int) -> None:
+    content = bytearray(zip_of({"noise": NOISE}, compression=compression))
+    unpack_bytes(tmp_path, bytes(content))
+    shutil.rmtree(tmp_path / "root")
+    content[60:120] = bytes(60)
+    with pytest.raises(DamagedArchive, match="is damaged") as refused:
+        unpack_bytes(tmp_path, bytes(content))
+    assert "\n" not in str(refused.value)
+    assert set(files_below(tmp_path)) == {"archive"}
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second file system that can be written, at /dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+def test_a_folder_below_the_root_may_be_on_another_disk(tmp_path: Path, other_disk: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "top").symlink_to(other_disk)
+    (other_disk / "empty").write_bytes(b"old")
+    unpack_bytes(tmp_path, zip_of(FILES))
+    assert files_below(other_disk) == {"a/one.txt": b"one", "a/two.bin": NOISE, "empty": b""}
+    assert (tmp_path / "root" / "top").is_symlink()
+    assert (tmp_path / "root" / "beside.txt").read_bytes() == b"beside"
+    assert not (tmp_path / "staging").exists()
+
+
+@pytest.mark.parametrize("way", ["a/one.txt/folder", "a"])
+def test_a_place_that_is_taken_is_one_line(tmp_path: Path, way: str) -> None:
+    (tmp_path / "root").mkdir()
+    if way == "a":
+        (tmp_path / "root" / "a").write_bytes(b"a file")
+    else:
+        (tmp_path / "root" / way).mkdir(parents=True)
+    with pytest.raises(DownloadFailed, match=r"root/a/one\.txt: no file can be put there .*archive is kept") as failed:
+        unpack_bytes(tmp_path, zip_of({"a/one.txt": b"one"}))
+    assert not isinstance(failed.value, DamagedArchive)
+    assert not (tmp_path / "staging").exists()
+    assert (tmp_path / "root" / way).exists()
 
 
 @pytest.mark.parametrize("position", [60, -60])
