@@ -84,7 +84,7 @@ def _largest(embeddings: Tensor) -> float:
 
 def _numba_imports() -> bool:
     try:
-        import numba  # noqa: F401
+        import numba  # noqa: F401  # whether it imports is all that is asked
     except ImportError:  # no wheel for this Python or processor
         return False
     return True

@@ -101,7 +101,7 @@ class _CopyFromGpu:
     def __init__(self, figures: Tensor) -> None:
         self._values = torch.empty(figures.shape, dtype=figures.dtype, pin_memory=True)
         self._values.copy_(figures.detach(), non_blocking=True)
-        self._event: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._event: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch has no types there
         self._event.record(torch.cuda.current_stream(figures.device))
 
     def arrived(self) -> bool:

@@ -57,7 +57,7 @@ class StepProfile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._profiler.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        self._profiler.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]  # nor there
 
     def step(self) -> None:
         """Note the end of a step."""

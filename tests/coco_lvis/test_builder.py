@@ -194,8 +194,8 @@ def test_bad_annotations_are_named_and_do_not_count(tmp_path: Path) -> None:
         expected[source]["unknown_image"] = [sources.add(source, wrong, category, SQUARE) for wrong in (77, None)]
     good.append(sources.add("stuff_train", 9, 94, [[0, 0, 16, 0, 16, 12, 0, 12]]))
     sources.files["lvis_train"]["annotations"] += [{"image_id": 10}, {"id": "x", "image_id": 10, "category_id": 50}]
-    expected["lvis_train"]["unknown_category"].append(None)  # type: ignore[arg-type]
-    expected["lvis_train"]["empty"].append("x")  # type: ignore[arg-type]
+    expected["lvis_train"]["unknown_category"].append(None)
+    expected["lvis_train"]["empty"].append("x")
 
     result = run(request(sources.write(tmp_path), splits=("train",)), verify=True)
     summary = result.to_json()

@@ -262,10 +262,10 @@ def test_paths_are_absolute_wherever_they_stand(tmp_path: Path, monkeypatch: pyt
     write(tmp_path / "base.yaml", FOLDER_TRIAL)
     sweep = load_sweep(write(tmp_path / "s.yaml", HEAD + arms), ["data.root=mine", "tracking.uri=sqlite:///t.db"])
     full, other = (sweep.trial_config({**arm.fixed}) for arm in sweep.arms)
-    assert full.data.root == str(tmp_path / "mine")  # type: ignore[union-attr]
+    assert full.data.root == str(tmp_path / "mine")
     assert full.model.encoder_weights == "none"
     assert full.tracking.uri == f"sqlite:///{tmp_path / 't.db'}"
-    assert other.data.root == str(tmp_path / "d")  # type: ignore[union-attr]
+    assert other.data.root == str(tmp_path / "d")
     assert other.model.encoder_weights == str(tmp_path / "w.pth")
 
 

@@ -130,7 +130,7 @@ def test_a_part_that_is_whole_is_not_asked_for_again(place: Place) -> None:
     ids=["no ranges", "no mark", "weak mark", "another range"],
 )
 def test_a_server_that_cannot_continue_sends_all_again(place: Place, server_does: dict[str, object]) -> None:
-    place.server.files["a.zip"] = Served(CONTENT, cuts=[2 * MIB], **server_does)  # type: ignore[arg-type]
+    place.server.files["a.zip"] = Served(CONTENT, cuts=[2 * MIB], **server_does)
     assert place.fetch(place.archive(checksum=SHA256), attempts=3) == "sha256"
     assert place.path.read_bytes() == CONTENT
     assert place.server.asked[-1].sent == len(CONTENT)

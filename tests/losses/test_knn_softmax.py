@@ -39,9 +39,9 @@ def test_the_index_is_built_once_and_searched_chunk_by_chunk(monkeypatch: pytest
 
     def counting_build(*args: object, **kwargs: object) -> object:
         calls.append("build")
-        index = build_index(*args, **kwargs)  # type: ignore[arg-type]
+        index = build_index(*args, **kwargs)
         search = index.search
-        index.search = lambda *a: (calls.append("search"), search(*a))[1]  # type: ignore[method-assign, func-returns-value]
+        index.search = lambda *a: (calls.append("search"), search(*a))[1]
         return index
 
     monkeypatch.setattr("essnet.losses.candidate_softmax.build_index", counting_build)

@@ -100,7 +100,7 @@ def test_without_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_faiss(name: str, *args: object, **kwargs: object) -> object:
         if name == "faiss":
             raise ImportError("No module named 'faiss'")
-        return real_import(name, *args, **kwargs)  # type: ignore[arg-type]
+        return real_import(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", no_faiss)
     _, classes = embeddings()

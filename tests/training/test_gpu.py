@@ -50,7 +50,7 @@ def test_a_step_waits_for_nothing(tmp_path: Path) -> None:
         if step == 4:  # after warming up
             torch.cuda.set_sync_debug_mode("error")
         try:
-            trainer._step.take(step, [pair], measure_norm=False)  # type: ignore[list-item]
+            trainer._step.take(step, [pair], measure_norm=False)
             assert trainer.state.average is not None
             trainer.state.average.update()
         finally:
@@ -68,7 +68,7 @@ def test_a_loss_that_is_no_number_is_named_by_its_step_and_not_saved(tmp_path: P
     def broken(outputs: Tensor, targets: Tensor) -> Tensor:
         return loss(outputs, targets) * (math.nan if trainer.step == 2 else 1)
 
-    trainer.trial.model.output_layer.loss = broken  # type: ignore[method-assign]
+    trainer.trial.model.output_layer.loss = broken
     with pytest.raises(NonFiniteLossError, match=r"^step 3: the loss is nan, nothing of it is saved"):
         trainer.train()
     assert trainer.checkpoints.last() == tmp_path / "checkpoints" / "step-000002"

@@ -83,7 +83,7 @@ def test_micro_batches_go_on_where_the_last_step_ended(tmp_path: Path) -> None:
 def exploding(trainer: Trainer, factor: float) -> None:
     layer = trainer.trial.model.output_layer
     loss = layer.loss
-    layer.loss = lambda outputs, targets: loss(outputs, targets) * factor  # type: ignore[method-assign]
+    layer.loss = lambda outputs, targets: loss(outputs, targets) * factor
 
 
 def test_clipping_keeps_an_exploding_gradient_finite(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_bfloat16_is_the_networks_while_weights_and_losses_stay_in_float32(tmp_p
         seen.append((outputs.dtype, value.dtype, trainer.trial.model.training))
         return value
 
-    layer.loss = watched  # type: ignore[method-assign]
+    layer.loss = watched
     trainer.train()
     assert {kinds[:2] for kinds in seen if kinds[2]} == {(torch.bfloat16, torch.float32)}
     assert {kinds[:2] for kinds in seen if not kinds[2]} == {(torch.float32, torch.float32)}  # evaluation

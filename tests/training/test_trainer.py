@@ -263,7 +263,7 @@ def test_a_loss_that_is_seen_late_is_neither_logged_nor_saved(tmp_path: Path) ->
     def broken(outputs: Tensor, targets: Tensor) -> Tensor:
         return loss(outputs, targets) * (math.nan if trainer.step == 2 else 1)
 
-    trainer.trial.model.output_layer.loss = broken  # type: ignore[method-assign]
+    trainer.trial.model.output_layer.loss = broken
     with pytest.raises(NonFiniteLossError, match=r"^step 3: the loss is nan"):
         trainer.train()
     assert max(step for _, step in tracker.points) == 2
@@ -313,7 +313,7 @@ def test_a_checkpoint_is_written_while_training_goes_on_and_reported_when_it_is_
         tiny_trial(),
         directory=tmp_path,
         progress=progress,
-        report=lambda step, _: reported.append((step, int(trainer.checkpoints.last().name[-6:]))),  # type: ignore[union-attr]
+        report=lambda step, _: reported.append((step, int(trainer.checkpoints.last().name[-6:]))),
     )
     trainer.train()
     assert reported == [(2, 2), (4, 4), (6, 6)]
