@@ -32,6 +32,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_masks
 
+from benchmarks.measurement import percentiles
 from essnet.atomic_files import write_atomically, write_json
 from essnet.coco_lvis.annotations import AnnotationFile
 from essnet.coco_lvis.builder import BuildRequest, build
@@ -108,10 +109,7 @@ def measure(root: Path, scratch: Path, *, workers: int, rounds: int, repeat: int
         "annotations": sum(len(task.shapes) for task in tasks),
         "workers": workers,
         "rounds": rounds,
-        "masks_per_second": {
-            name: dict(zip(("p20", "p50", "p80"), np.percentile(found, (20, 50, 80)).tolist(), strict=True))
-            for name, found in speeds.items()
-        },
+        "masks_per_second": {name: percentiles(found) for name, found in speeds.items()},
         "builder_to_naive": middle["builder"] / middle["naive"],
         "floor_to_builder": middle["floor"] / middle["builder"],
         "whole_build_seconds": _seconds(lambda: _build(root, scratch / "whole", workers)),

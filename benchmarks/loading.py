@@ -42,6 +42,7 @@ from torchvision.datasets import VOCSegmentation
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import v2
 
+from benchmarks.measurement import percentiles
 from essnet.atomic_files import write_json
 from essnet.data.loading import train_loader
 from essnet.data.plain_png import read_plain_png
@@ -51,7 +52,6 @@ from essnet.data.voc import voc_dataset
 _SCALE = (0.5, 2.0)
 _HEIGHT, _WIDTH = 480, 640
 _WARM_UP_BATCHES = 3
-_PERCENTS = (20, 50, 80)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -166,8 +166,8 @@ def measure_loaders(root: Path, *, crop: int, batch: int, batches: int, rounds: 
         "batch": batch,
         "batches": batches,
         "rounds": rounds,
-        "images_per_second": {name: _percentiles(found) for name, found in speeds.items()},
-        "essnet_to_faster_torchvision": _percentiles(ratios),
+        "images_per_second": {name: percentiles(found) for name, found in speeds.items()},
+        "essnet_to_faster_torchvision": percentiles(ratios),
     }
 
 
@@ -301,7 +301,7 @@ def _milliseconds(ways: dict[Any, list[Any]], rounds: int) -> dict[Any, dict[str
                     times[name].append(1000 * (time.perf_counter() - begin) / len(contents))
     finally:
         torch.set_num_threads(threads)
-    return {name: _percentiles(found) for name, found in times.items()}
+    return {name: percentiles(found) for name, found in times.items()}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -325,11 +325,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def _line(name: str, found: dict[str, float], *, digits: int) -> str:
-    return f"  {name:<36}" + "".join(f"{found[f'p{percent}']:>8.{digits}f}" for percent in _PERCENTS)
-
-
-def _percentiles(values: Sequence[float]) -> dict[str, float]:
-    return {f"p{percent}": float(np.percentile(values, percent)) for percent in _PERCENTS}
+    return f"  {name:<36}" + "".join(f"{found[percent]:>8.{digits}f}" for percent in ("p20", "p50", "p80"))
 
 
 def _as_tensor(content: bytes) -> torch.Tensor:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 from rich.console import Console
 
 from essnet.cli.terminal import clock
-
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with (what is being done, how many are done, how many in all; 0 where that is not known)."""
+from essnet.progress import Progress
 
 _LINE_SECONDS = 5.0
 

@@ -10,6 +10,6 @@ What is written, below the output folder:
     masks/<split>/masks.jsonl     for each mask its checksum, pixels per class, and bad annotations
 
 An annotation goes from its JSON text (`annotations`) to runs (`segmentations`), the runs of an image are painted
-(`painting`) and written (`png`), all of it in processes beside the main one (`workers`). What is there and whole
+(`painting`) and written (`png`), all of it in processes beside the main one (`essnet.workers`). What is there and whole
 is not made again (`records`).
 """

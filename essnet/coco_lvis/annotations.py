@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from essnet.checksums import sha256_of
 from essnet.config.errors import InputError
 
 _MOST_PIXELS = 2**28
@@ -80,7 +80,7 @@ class AnnotationFile:
         with ThreadPoolExecutor(1) as beside:
             try:
                 with path.open("rb") as file:
-                    checksum = beside.submit(_sha256, path)
+                    checksum = beside.submit(sha256_of, path)
                     content = _parse(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), self._name)
                 self.sha256 = checksum.result()
             except FileNotFoundError:
@@ -155,11 +155,3 @@ def _parse(content: mmap.mmap, name: str) -> _Content:
     except (msgspec.DecodeError, RecursionError) as error:
         cut = "is cut off" if "truncated" in str(error) else "is no JSON"
         raise InputError(f"{name}: {cut} ({error}); get the file again") from None
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()

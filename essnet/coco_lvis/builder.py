@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -21,10 +21,8 @@ from essnet.coco_lvis.selection import SelectedImage, Selection, mask_name, mask
 from essnet.coco_lvis.verification import differing_masks
 from essnet.config.errors import InputError
 from essnet.file_lock import HeldByOther, hold
+from essnet.progress import Progress
 from essnet.workers import Workers
-
-Progress = Callable[[str, int, int], None]
-"""Is told what is done, how far it is, and how far it goes; (..., 0, 0) where that is not known."""
 
 Item = TypeVar("Item")
 

@@ -70,7 +70,13 @@ def keep_classes(path: Path, rows: list[ClassRow]) -> None:
     if not path.exists():
         write_json(path, msgspec.to_builtins(rows))
         return
-    for before, now in zip(read_classes(path), rows, strict=False):
+    kept = read_classes(path)
+    if len(kept) != len(rows):
+        raise InputError(
+            f"{path}: has {len(kept)} classes, but the annotation files have {len(rows)}; choose another --output, or "
+            "delete this one"
+        )
+    for before, now in zip(kept, rows, strict=True):
         if before != now:
             raise InputError(
                 f"{path}: class {now.id} is {before.name!r}, but {now.name!r} in the annotation files; choose another "

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
 from essnet.config import DataConfig, InputError
-from essnet.data.coco_lvis import CocoLvisDataset
 from essnet.data.datasets import labelled_splits, open_dataset
 from essnet.data.image_files import read_image
 from essnet.data.label_histogram import ImageLabels, LabelHistogram, histogram_of_images, joined, labels_of_image
 from essnet.data.loading import SegmentationDataset
 from essnet.data.paired_files import PairedFilesDataset
 from essnet.data.parts import Part, enough_workers, over_parts
+from essnet.progress import Progress
 
 Kind: TypeAlias = Literal["split", "missing", "image", "label", "size", "value"]
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with (what is being done, how many images are done, how many in all)."""
 
 KINDS: dict[Kind, str] = {
     "split": "splits that cannot be used",
@@ -48,22 +46,13 @@ class SplitCheck:
     problems: list[Problem]
     faulty: frozenset[int]
     """Indices of items that cannot be loaded."""
+    frequency_groups: dict[str, dict[str, int]]
+    """Classes and those seen in each of LVIS's groups and in stuff; empty for data sets without groups."""
 
     def to_json(self) -> dict[str, Any]:
         """For scripts: the number of pairs, and the histogram."""
-        groups = {"frequency_groups": self.frequency_groups()} if self.frequency_groups() else {}
+        groups = {"frequency_groups": self.frequency_groups} if self.frequency_groups else {}
         return {**self.histogram.to_json(self.dataset.classes), "images": len(self.dataset), **groups}
-
-    def frequency_groups(self) -> dict[str, dict[str, int]]:
-        """Classes and those seen in each of LVIS's groups and in stuff; empty for data sets without groups."""
-        if not isinstance(self.dataset, CocoLvisDataset):
-            return {}
-        groups: dict[str, dict[str, int]] = {}
-        for group, images in zip(self.dataset.frequency_groups, self.histogram.images_with, strict=True):
-            counts = groups.setdefault(group or "stuff", {"classes": 0, "seen": 0})
-            counts["classes"] += 1
-            counts["seen"] += bool(images)
-        return dict(sorted(groups.items(), key=lambda group: _GROUPS.index(group[0])))
 
     def examples(self, count: int) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
         """Index and item of up to `count` items that can be loaded, spread evenly over the split."""
@@ -72,9 +61,6 @@ class SplitCheck:
         for number in range(count):
             index = whole[(2 * number + 1) * len(whole) // (2 * count)]
             yield index, self.dataset[index]
-
-
-_GROUPS = ("frequent", "common", "rare", "stuff")
 
 
 @dataclass(frozen=True)
@@ -123,7 +109,19 @@ def _check_split(dataset: SegmentationDataset, split: str, *, workers: int | Non
     problems = [problem for of_item in faults.values() for problem in of_item]
     if not histogram.pixels.any():
         problems.append(Problem("split", f"{split}: no pixel has a class; nothing to learn from"))
-    return SplitCheck(dataset, histogram, problems, frozenset(faults))
+    return SplitCheck(dataset, histogram, problems, frozenset(faults), _groups_seen(dataset, histogram))
+
+
+def _groups_seen(dataset: SegmentationDataset, histogram: LabelHistogram) -> dict[str, dict[str, int]]:
+    of_class: Sequence[str | None] = getattr(dataset, "frequency_groups", ())  # LVIS's; None for stuff
+    if not of_class:
+        return {}
+    groups = {group: {"classes": 0, "seen": 0} for group in ("frequent", "common", "rare", "stuff")}
+    for group, images in zip(of_class, histogram.images_with, strict=True):
+        counts = groups[group or "stuff"]
+        counts["classes"] += 1
+        counts["seen"] += bool(images)
+    return groups
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ class ClassTable:
     names: tuple[str, ...]
     palette: tuple[Colour, ...] | None = None
     """The data set's own colours; None where it has none."""
+    first_added: int | None = None
+    """Class index from which on classes were added to a trained vocabulary; None where none was."""
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -38,6 +40,11 @@ class ClassTable:
         return len(self.names)
 
     @property
+    def added(self) -> range:
+        """Class indices of those that were added to a trained vocabulary."""
+        return range(self.num_classes if self.first_added is None else self.first_added, self.num_classes)
+
+    @property
     def colours(self) -> npt.NDArray[np.uint8]:
         """A colour for each class, (C, 3) uint8 RGB: the palette, or else `class_colours`."""
         if self.palette is None:
@@ -45,28 +52,40 @@ class ClassTable:
         return np.array(self.palette, np.uint8)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Rows ``{"id": class index, "name": name}`` in order of the index; with a palette also ``"colour"``."""
+        """Rows ``{"id": class index, "name": name}`` in order of the index.
+
+        With a palette also ``"colour"``; those of added classes say ``"added": true``.
+        """
         rows: list[dict[str, Any]] = [{"id": index, "name": name} for index, name in enumerate(self.names)]
         for row, colour in zip(rows, self.palette or (), strict=False):
             row["colour"] = list(colour)
+        for index in self.added:
+            rows[index]["added"] = True
         return rows
 
     @classmethod
     def from_json(cls, rows: Iterable[Mapping[str, Any]]) -> ClassTable:
         """Read what `to_json` wrote; further keys of a row are ignored.
 
-        Raises ValueError if the ids are not 0, 1, 2, ... in this order, a row lacks id or name, or only some
-        rows have a colour.
+        Raises ValueError if the ids are not 0, 1, 2, ... in this order, a row lacks id or name, only some rows
+        have a colour, or an added class stands before one that is not.
         """
         names: list[str] = []
         palette: list[Colour] = []
+        first_added: int | None = None
         for position, row in enumerate(rows):
             if not isinstance(row, Mapping) or row.get("id") != position or not isinstance(row.get("name"), str):
                 raise ValueError(f"class table row {position} is {row!r}; expected id {position} and a name")
             names.append(row["name"])
             if "colour" in row:
                 palette.append(_colour(row["colour"], position))
-        return cls(tuple(names), tuple(palette) or None)
+            if row.get("added") is True:
+                first_added = position if first_added is None else first_added
+            elif first_added is not None:
+                raise ValueError(
+                    f"class table row {position} is not added, but that before it is; added classes come last"
+                )
+        return cls(tuple(names), tuple(palette) or None, first_added)
 
 
 def _colour(value: object, position: int) -> Colour:

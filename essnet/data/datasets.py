@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 
 from essnet.config import DataConfig, FolderData, InputError, TexturesData
 from essnet.config.data import (
@@ -27,6 +26,7 @@ from essnet.data.paired_files import PairedFilesDataset
 from essnet.data.textures import TexturesDataset
 from essnet.data.transforms import build_train_transform, unchanged
 from essnet.data.voc import has_test_labels, voc_dataset
+from essnet.progress import ItemProgress
 
 OfficialData: TypeAlias = VocData | Ade20kData | CityscapesData | CocoStuff10kData | CocoStuffData | CocoLvisData
 
@@ -36,7 +36,7 @@ def build_dataset(
     split: str,
     *,
     cache_dir: Path | None = None,
-    scan_progress: Callable[[int, int], None] | None = None,
+    scan_progress: ItemProgress | None = None,
 ) -> SegmentationDataset:
     """Build one split of a data set.
 
@@ -55,7 +55,7 @@ def build_dataset(
     if isinstance(config, TexturesData):
         return _textures(config, split)
     if isinstance(config, FolderData):
-        return _folder(config, split, cache_dir, scan_progress)
+        return FolderDataset(**_folder(config, split), cache_dir=cache_dir, progress=scan_progress)
     return _official(config, split, refuse)
 
 
@@ -72,14 +72,7 @@ def open_dataset(config: DataConfig, split: str, *, missing: Missing) -> Segment
     if isinstance(config, TexturesData):
         return _textures(config, split)
     if isinstance(config, FolderData):
-        _check_number_of_classes(config)
-        return unscanned_folder(
-            root=Path(config.root),
-            split=split,
-            ignore_value=config.ignore_value,
-            reduce_zero_label=config.reduce_zero_label,
-            missing=missing,
-        )
+        return unscanned_folder(**_folder(config, split), missing=missing)
     return _official(config, split, missing)
 
 
@@ -120,18 +113,22 @@ def _textures(config: TexturesData, split: str) -> TexturesDataset:
     )
 
 
-def _folder(
-    config: FolderData, split: str, cache_dir: Path | None, scan_progress: Callable[[int, int], None] | None
-) -> FolderDataset:
+class _Folder(TypedDict):
+    root: Path
+    split: str
+    ignore_value: int | None
+    reduce_zero_label: bool
+
+
+def _folder(config: FolderData, split: str) -> _Folder:
+    """What is said of a folder, scanned or not."""
     _check_number_of_classes(config)
-    return FolderDataset(
-        root=Path(config.root),
-        split=split,
-        ignore_value=config.ignore_value,
-        reduce_zero_label=config.reduce_zero_label,
-        cache_dir=cache_dir,
-        progress=scan_progress,
-    )
+    return {
+        "root": Path(config.root),
+        "split": split,
+        "ignore_value": config.ignore_value,
+        "reduce_zero_label": config.reduce_zero_label,
+    }
 
 
 def _check_number_of_classes(config: FolderData) -> None:

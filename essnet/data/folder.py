@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from essnet.config.errors import InputError
@@ -10,17 +10,17 @@ from essnet.data.class_table import read_class_table
 from essnet.data.folder_layout import Pair, list_pairs
 from essnet.data.folder_scan import scan_folder
 from essnet.data.mask_labels import MaskLabels
-from essnet.data.missing_files import Missing, refuse
+from essnet.data.missing_files import Missing
 from essnet.data.paired_files import FilePair, PairedFilesDataset
+from essnet.progress import ItemProgress
 
 
 def unscanned_folder(
-    *, root: Path, split: str, ignore_value: int | None, reduce_zero_label: bool, missing: Missing = refuse
+    *, root: Path, split: str, ignore_value: int | None, reduce_zero_label: bool, missing: Missing
 ) -> PairedFilesDataset:
     """The files of a `folder` data set as they lie there: no mask has been looked at.
 
-    `missing` is told of each file without partner; by default the first is an InputError. Raises InputError for
-    anything else that is missing or wrong.
+    `missing` is told of each file without partner. Raises InputError for anything else that is missing or wrong.
     """
     pairs = list_pairs(root, split, missing=missing)
     labels = _labels(root, ignore_value, reduce_zero_label)
@@ -43,8 +43,8 @@ class FolderDataset(PairedFilesDataset):
     masks are integer PNGs of up to 16 bits, palette PNGs read as ids. Pixels with the raw id `ignore_value`
     are ignored; with `reduce_zero_label` so are those with id 0, and id i is class index i - 1.
 
-    All masks are read once at the start (see `scan_folder`; `progress` gets files done and in all), kept in
-    `cache_dir` so that this is paid once. `class_pixels` (C,) int64 and `ignored_pixels` were counted there.
+    All masks are read once at the start (see `scan_folder`; `progress` gets files done and in all), and what was found
+    is kept in `cache_dir`, so that this is paid once.
     Items: image uint8 (3, H, W) and mask int64 (H, W) with a class index or IGNORE_INDEX.
     Raises InputError, one line that names the file, for anything that is missing or wrong.
     """
@@ -57,12 +57,12 @@ class FolderDataset(PairedFilesDataset):
         ignore_value: int | None = 255,
         reduce_zero_label: bool = False,
         cache_dir: Path | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: ItemProgress | None = None,
     ) -> None:
         root = Path(root)
         pairs = list_pairs(root, split)
         labels = _labels(root, ignore_value, reduce_zero_label)
-        scan = scan_folder(
+        class_pixels = scan_folder(
             root=root,
             split=split,
             pairs=pairs,
@@ -70,8 +70,6 @@ class FolderDataset(PairedFilesDataset):
             cache_dir=cache_dir,
             progress=progress,
         )
-        if not scan.class_pixels.any():
+        if not class_pixels.any():
             raise InputError(f"{root / 'masks' / split}: all pixels of all masks are ignored; nothing to learn from")
-        self.class_pixels = scan.class_pixels
-        self.ignored_pixels = scan.ignored_pixels
         super().__init__(files=_names(pairs), classes=labels.classes, labels=labels)

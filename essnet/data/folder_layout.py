@@ -21,9 +21,9 @@ class Pair:
 def list_pairs(root: Path, split: str, *, missing: Missing = refuse) -> list[Pair]:
     """The pairs `images/<split>/<stem>.<any>` and `masks/<split>/<stem>.png` in order of the stem.
 
-    Hidden files and files that are no images are passed over. `missing` is told of each file without partner and
-    of each image whose stem another has; by default the first is an InputError. Raises InputError, naming it, if
-    a folder is missing or empty.
+    Hidden files and files that are no images are passed over. `missing` is told of each file without partner, of
+    each image whose stem another has, and of each that is no plain file: to open a pipe would be to wait for ever. By
+    default the first is an InputError. Raises InputError, naming it, if a folder is missing or empty.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; data.root must hold images/, masks/ and classes.txt")
@@ -34,6 +34,8 @@ def list_pairs(root: Path, split: str, *, missing: Missing = refuse) -> list[Pai
         raise InputError(
             f"{root / 'images' / split}: holds no image; expected files ending in {', '.join(IMAGE_SUFFIXES)}"
         )
+    not_plain = [path for path in (*images.values(), *masks.values()) if not path.is_file()]
+    missing([f"{path}: is a pipe, a device or a link to nothing; expected a plain file" for path in not_plain])
     missing(
         [
             f"{images[stem]}: image without mask; {_expected_mask(mask_folder, stem)}"
@@ -43,7 +45,8 @@ def list_pairs(root: Path, split: str, *, missing: Missing = refuse) -> list[Pai
             for stem in sorted(images.keys() ^ masks.keys())
         ]
     )
-    return [Pair(images[stem], masks[stem]) for stem in sorted(images.keys() & masks.keys())]
+    paired = (images.keys() & masks.keys()) - {path.stem for path in not_plain}
+    return [Pair(images[stem], masks[stem]) for stem in sorted(paired)]
 
 
 def _split_folder(parent: Path, split: str) -> Path:

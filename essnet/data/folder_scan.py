@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,20 +19,13 @@ from essnet.atomic_files import write_json
 from essnet.data.folder_layout import Pair
 from essnet.data.image_files import check_image_size, read_mask_ids
 from essnet.data.mask_labels import MaskLabels
+from essnet.progress import ItemProgress
 
-Progress = Callable[[int, int], None]
-Counts = tuple[npt.NDArray[np.int64], int]
+ClassPixels: TypeAlias = npt.NDArray[np.int64]
+"""(C,)."""
 
 _FORMAT = 1
 _MAX_THREADS = 8
-
-
-@dataclass(frozen=True)
-class FolderScan:
-    """What a scan found in the masks of a split: pixels per class, (C,) int64, and ignored pixels."""
-
-    class_pixels: npt.NDArray[np.int64]
-    ignored_pixels: int
 
 
 def scan_folder(
@@ -42,9 +35,9 @@ def scan_folder(
     pairs: Sequence[Pair],
     labels: MaskLabels,
     cache_dir: Path | None = None,
-    progress: Progress | None = None,
-) -> FolderScan:
-    """Read every mask once and compare its size with the header of its image.
+    progress: ItemProgress | None = None,
+) -> ClassPixels:
+    """Read every mask of a split once, compare its size with the header of its image, and count pixels per class.
 
     The result is kept in `cache_dir` and used again as long as no file of the split and no class name
     changed. A cache that cannot be read or written is done without. `progress` is called with (files done,
@@ -58,38 +51,31 @@ def scan_folder(
     kept = _read_cache(cache, fingerprint, labels.classes.num_classes)
     if kept is not None:
         return kept
-    scan = _scan(pairs, labels, progress)
+    class_pixels = _scan(pairs, labels, progress)
     with suppress(OSError):
-        content = {
-            "fingerprint": fingerprint,
-            "class_pixels": scan.class_pixels.tolist(),
-            "ignored_pixels": scan.ignored_pixels,
-        }
-        write_json(cache, content)
-    return scan
+        write_json(cache, {"fingerprint": fingerprint, "class_pixels": class_pixels.tolist()})
+    return class_pixels
 
 
-def _scan(pairs: Sequence[Pair], labels: MaskLabels, progress: Progress | None) -> FolderScan:
+def _scan(pairs: Sequence[Pair], labels: MaskLabels, progress: ItemProgress | None) -> ClassPixels:
     class_pixels = np.zeros(labels.classes.num_classes, np.int64)
-    ignored_pixels = 0
 
-    def check(pair: Pair) -> Counts:
+    def check(pair: Pair) -> ClassPixels:
         ids = read_mask_ids(pair.mask)
         check_image_size(pair.image, (ids.shape[0], ids.shape[1]))
         return labels.count(ids, path=pair.mask)
 
-    for done, (pixels, ignored) in enumerate(_in_threads(check, pairs), start=1):
+    for done, pixels in enumerate(_in_threads(check, pairs), start=1):
         class_pixels += pixels
-        ignored_pixels += ignored
         if progress is not None:
             progress(done, len(pairs))
-    return FolderScan(class_pixels, ignored_pixels)
+    return class_pixels
 
 
-def _in_threads(check: Callable[[Pair], Counts], pairs: Iterable[Pair]) -> Iterator[Counts]:
+def _in_threads(check: Callable[[Pair], ClassPixels], pairs: Iterable[Pair]) -> Iterator[ClassPixels]:
     """Results in order, with few in flight: an error ends the scan soon and results do not pile up."""
     threads = min(_MAX_THREADS, os.cpu_count() or 1)
-    waiting: deque[Future[Counts]] = deque()
+    waiting: deque[Future[ClassPixels]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for pair in pairs:
@@ -115,14 +101,13 @@ def _fingerprint(root: Path, pairs: Sequence[Pair]) -> str:
     return _digest([_FORMAT, rows])
 
 
-def _read_cache(cache: Path, fingerprint: str, num_classes: int) -> FolderScan | None:
-    """The kept scan, or None if there is none, it is of other files, or the file is damaged."""
+def _read_cache(cache: Path, fingerprint: str, num_classes: int) -> ClassPixels | None:
+    """The kept counts, or None if there is none, it is of other files, or the file is damaged."""
     try:
         kept = json.loads(cache.read_text(encoding="utf-8"))
         if kept["fingerprint"] != fingerprint:
             return None
         class_pixels = np.array(kept["class_pixels"], np.int64)
-        ignored_pixels = int(kept["ignored_pixels"])
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return None
-    return FolderScan(class_pixels, ignored_pixels) if class_pixels.shape == (num_classes,) else None
+    return class_pixels if class_pixels.shape == (num_classes,) else None

@@ -31,14 +31,17 @@ _UPRIGHT = {
 }
 
 
-def read_image(path: Path, *, mask_size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+def read_image(
+    path: Path, *, mask_size: tuple[int, int] | None = None, content: bytes | None = None
+) -> npt.NDArray[np.uint8]:
     """Read a picture of any mode as RGB, (H, W, 3) uint8, turned upright as its EXIF orientation says.
 
     An alpha channel is dropped (the stored colours count), 16-bit grey is scaled to 8 bits. With `mask_size`
-    (H, W) the picture stays as stored if only that matches its mask. Raises InputError if the file cannot be
-    decoded, has values without a fixed range (float, 32-bit), or fits `mask_size` in neither way.
+    (H, W) the picture stays as stored if only that matches its mask. `content` is what the file holds, where that is
+    at hand. Raises InputError if the file cannot be decoded, has values without a fixed range (float, 32-bit), or fits
+    `mask_size` in neither way.
     """
-    with opened(path) as image:
+    with opened(path, None if content is None else io.BytesIO(content)) as image:
         image.load()
         turn = turn_of(image, mask_size)
         pixels = _to_rgb(image if turn is None else image.transpose(turn), path)

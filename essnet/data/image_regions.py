@@ -63,7 +63,7 @@ def read_region(path: Path, region: Region, *, size: tuple[int, int], mask_size:
             if turn is None:
                 pixels = _decoded(content)
     if pixels is None:
-        pixels = torch.from_numpy(read_image(path, mask_size=mask_size)).permute(2, 0, 1)
+        pixels = torch.from_numpy(read_image(path, mask_size=mask_size, content=content)).permute(2, 0, 1)
     return resized_region(pixels, region, size=size)
 
 

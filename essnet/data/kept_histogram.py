@@ -17,14 +17,15 @@ from essnet.data.coco_lvis import CocoLvisDataset
 from essnet.data.label_histogram import LabelHistogram, count_labels
 from essnet.data.loading import SegmentationDataset
 from essnet.data.paired_files import PairedFilesDataset
-from essnet.data.parts import Progress, enough_workers
+from essnet.data.parts import enough_workers
+from essnet.progress import ItemProgress
 
 _FORMAT = b"1"
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
 
 
 def label_histogram(
-    dataset: SegmentationDataset, *, cache_dir: Path | None, progress: Progress | None = None
+    dataset: SegmentationDataset, *, cache_dir: Path | None, progress: ItemProgress | None = None
 ) -> LabelHistogram:
     """The histogram of a data set's labels: the one that is kept, or what a build knows of its masks, or counted.
 

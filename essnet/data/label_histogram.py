@@ -12,8 +12,9 @@ import numpy.typing as npt
 from essnet.data.class_table import ClassTable
 from essnet.data.loading import SegmentationDataset
 from essnet.data.paired_files import PairedFilesDataset
-from essnet.data.parts import Part, Progress, over_parts
+from essnet.data.parts import Part, over_parts
 from essnet.labels import IGNORE_INDEX
+from essnet.progress import ItemProgress
 
 ImageLabels: TypeAlias = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]
 """The classes of an image, ascending, the pixels of each, and the number of pixels that are ignored."""
@@ -111,7 +112,9 @@ def labels_of_image(targets: npt.NDArray[np.integer]) -> ImageLabels:
     return classes, amounts[classes], targets.size - labels.size
 
 
-def count_labels(dataset: SegmentationDataset, *, workers: int = 0, progress: Progress | None = None) -> LabelHistogram:
+def count_labels(
+    dataset: SegmentationDataset, *, workers: int = 0, progress: ItemProgress | None = None
+) -> LabelHistogram:
     """Count the labels of a data set, with `workers` processes beside this one; images in files are not opened.
 
     Raises InputError for a label file that cannot be read or has a value that stands for nothing.

@@ -63,8 +63,8 @@ class MaskLabels:
         targets[ignored] = IGNORE_INDEX
         return targets
 
-    def count(self, ids: npt.NDArray[np.integer], *, path: Path) -> tuple[npt.NDArray[np.int64], int]:
-        """Pixels per class, (C,) int64, and the number of ignored pixels; raises as `to_targets` does."""
+    def count(self, ids: npt.NDArray[np.integer], *, path: Path) -> npt.NDArray[np.int64]:
+        """Pixels per class, (C,); raises as `to_targets` does."""
         if ids.dtype.itemsize <= 2:
             histogram = np.bincount(ids.ravel(), minlength=self.last_id + 1)
             present = np.flatnonzero(histogram)
@@ -75,7 +75,7 @@ class MaskLabels:
         counted = targets != IGNORE_INDEX
         pixels = np.zeros(self.classes.num_classes, np.int64)
         pixels[targets[counted]] = amounts[counted]
-        return pixels, int(amounts[~counted].sum())
+        return pixels
 
     def _ignored(self, ids: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
         ignored = np.zeros(ids.shape, np.bool_)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from essnet.cores import available_cores
 from essnet.data.loading import SegmentationDataset
 from essnet.data.paired_files import PairedFilesDataset
+from essnet.progress import ItemProgress
 from essnet.workers import Workers
 
 Result = TypeVar("Result")
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with (items done, items in all)."""
 
 _ITEMS = 32
 _FEW_ITEMS = 2000
@@ -41,7 +40,7 @@ def over_parts(
     dataset: SegmentationDataset,
     *,
     workers: int,
-    progress: Progress | None = None,
+    progress: ItemProgress | None = None,
 ) -> list[Result]:
     """What a module's `function` makes of each part of a data set, in order.
 

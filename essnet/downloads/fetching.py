@@ -19,9 +19,8 @@ from essnet.downloads.disk import check_room, told_when_full
 from essnet.downloads.first_bytes import take_first, unlike
 from essnet.downloads.partial_file import PartialFile, new_hash
 from essnet.downloads.redirects import CarefulSession
+from essnet.progress import Progress
 
-Progress = Callable[[str, int, int], None]
-"""Is told what is done, how many bytes are done and how many there are; 0 where that is not known."""
 Say = Callable[[str], None]
 """Is told one line for people."""
 
@@ -53,7 +52,7 @@ def fetch(archive: Archive, path: Path, *, progress: Progress, say: Say, patienc
     """Bring `archive` to `path`; return what was verified: a checksum's name, `size`, or None if neither is known.
 
     What a former call left in `<path>.part` is continued. A file that is at `path` already is only verified. One with
-    a wrong checksum or size is set aside as `<path>.wrong`.
+    a wrong checksum or size is set aside as `<path>.wrong`. `progress` is told bytes.
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +12,15 @@ from essnet.config.errors import InputError
 from essnet.downloads.archive import Archive, readable
 from essnet.downloads.catalogue import DataSet
 from essnet.downloads.disk import check_room
-from essnet.downloads.fetching import Patience, Progress, Say, fetch
+from essnet.downloads.fetching import Patience, Say, fetch
 from essnet.downloads.members import DamagedArchive
 from essnet.downloads.records import FOLDER, Unpacked, missing_files, read_record, write_record
 from essnet.downloads.unpacking import unpack
 from essnet.file_lock import HeldByOther, hold
+from essnet.progress import Progress
+
+_STAGING = ".unpacking"
+"""Ends the name of the folder in `downloads/` that an archive is unpacked into; one that is left behind is no use."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ def obtain(
 ) -> list[Obtained]:
     """Download and unpack what is not there yet, so that `root` is the folder that the data set's loader reads.
 
-    Called again after any end it goes on where it was.
+    Called again after any end it goes on where it was. `progress` is told bytes.
 
     Raises
     ------
@@ -72,10 +77,13 @@ def obtain(
     """
     with _alone(root):
         work = plan(data_set, root, keep_archives=keep_archives)
-        check_room(root, work.needed_bytes, what="the data set")
-        done = {obtained.archive: obtained for obtained in work.there}
+        # First what is of no use any more goes: its room may be what is missing.
+        for staging in (root / FOLDER).glob(f"*{_STAGING}"):
+            shutil.rmtree(staging, ignore_errors=True)
         if not keep_archives:
             _delete_left(work.there, root, say)
+        check_room(root, work.needed_bytes, what="the data set")
+        done = {obtained.archive: obtained for obtained in work.there}
         for archive in work.to_do:
             done[archive] = _obtain_one(archive, root, keep_archives, progress, say, patience or Patience())
     return [done[archive] for archive in data_set.archives]
@@ -101,7 +109,7 @@ def _obtain_one(
         say(f"{archive.name}: {len(missing)} of its {len(record.files)} files are gone, such as {missing[0]}")
     verified = fetch(archive, path, progress=progress, say=say, patience=patience)
     try:
-        files = unpack(archive, path, root=root, staging=folder / f"{archive.name}.unpacking", progress=progress)
+        files = unpack(archive, path, root=root, staging=path.with_name(path.name + _STAGING), progress=progress)
     except DamagedArchive as error:
         aside = path.replace(path.with_name(f"{archive.name}.wrong"))
         raise type(error)(f"{error}; it is set aside as {aside}, and the same command downloads it anew") from error

@@ -13,15 +13,14 @@ from essnet.downloads.archive import Archive, DownloadFailed
 from essnet.downloads.disk import check_room, told_when_full
 from essnet.downloads.members import DamagedArchive, Member, damage_told, members_of, refused, unpacked_bytes
 from essnet.downloads.records import FOLDER
+from essnet.progress import Progress
 
 _BLOCK = 1 << 20
 _NO_PLACE = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
 """What the system says of a path where no file can be: too long, or a file where a folder should be, and vice versa."""
 
 
-def unpack(
-    archive: Archive, path: Path, *, root: Path, staging: Path, progress: Callable[[str, int, int], None]
-) -> dict[str, int]:
+def unpack(archive: Archive, path: Path, *, root: Path, staging: Path, progress: Progress) -> dict[str, int]:
     """Unpack `path` below `root`, as `archive` says, and return the size in bytes of each file, by its path in `root`.
 
     The files are written into `staging` and moved, one by one, when all are there and whole; those that are in their
@@ -50,7 +49,7 @@ def unpack(
             sizes = _write_all(archive, path, staging, tell)
         for name in sizes:
             _put(staging / name, root / name, kept=f"{path} is kept")
-    except Exception:
+    except BaseException:  # Ctrl-C too
         shutil.rmtree(staging, ignore_errors=True)  # what it holds is of no use, and room may be what is missing
         raise
     shutil.rmtree(staging)

@@ -21,7 +21,8 @@ from essnet.cli.app import main
 from essnet.config import trial_from_mapping
 from essnet.data import build_dataset
 from essnet.downloads import catalogue
-from essnet.downloads.archive import Archive, Checksum
+from essnet.downloads.archive import Archive, Checksum, readable
+from essnet.downloads.catalogue import Wanted
 from tests.coco_lvis.generated import overlapping
 from tests.data.official_fixtures import Fixture, Item, make_fixture, make_voc
 from tests.downloads.archives import files_below, tar_of, zip_of
@@ -247,6 +248,18 @@ def test_every_published_set_can_be_planned(name: str, tmp_path: Path, capsys: p
     output = capsys.readouterr().out
     assert "licence: " in output
     assert output.count("https://") + output.count("http://") >= 2
+
+
+def test_the_help_says_how_little_one_split_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run("--help") == 0
+    one, both = (
+        readable(sum(archive.planned_bytes for archive in catalogue.data_set(wanted).archives))
+        for wanted in (Wanted(name="coco_stuff", root=tmp_path, split=split) for split in ("val", None))
+    )
+    assert f"val is {one} instead of {both}" in capsys.readouterr().out
 
 
 def test_cityscapes_is_told_in_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from essnet.cli.app import main
 from essnet.training import Trainer, open_checkpoint
-from essnet.training.grown_classes import added_classes
 from tests.cli.workplace import tree
 from tests.data.fixtures import make_folder_dataset
 from tests.training.tiny import tiny_trial
@@ -68,7 +67,7 @@ def test_growing_evaluating_and_predicting(tmp_path: Path, capsys: pytest.Captur
     assert best.resolve() == Path(result["checkpoint"])
     assert open_checkpoint(best).classes.names == tuple(f"class {index}" for index in range(5))
     assert open_checkpoint(best).config.name == "tiny-2"
-    assert added_classes(best) == range(3, 5)
+    assert open_checkpoint(best).classes.added == range(3, 5)
 
     assert run("evaluate", str(best), "data.root=grown-data", "--output", str(tmp_path), "--json") == 0
     evaluated = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -86,7 +85,7 @@ def test_growing_evaluating_and_predicting(tmp_path: Path, capsys: pytest.Captur
     again = ["--classes", str(tmp_path / "third.txt"), "--examples", str(tmp_path / "e")]
     assert run("grow", str(best), *again, "--output", str(tmp_path), "--json") == 0
     grown = Path(json.loads(capsys.readouterr().out.splitlines()[-1])["checkpoint"])
-    assert added_classes(grown) == range(3, 6)
+    assert open_checkpoint(grown).classes.added == range(3, 6)
 
 
 GOOD = ["grow", "embedding_softmax", "--classes", "new.txt", "--examples", "examples"]

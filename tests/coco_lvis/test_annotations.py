@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from essnet.coco_lvis.annotations import AnnotationFile
-from essnet.coco_lvis.class_list import classes_of, keep_classes, read_classes
+from essnet.coco_lvis.class_list import ClassRow, classes_of, keep_classes, read_classes
 from essnet.config.errors import InputError
 from tests.coco_lvis.generated import Sources, write_json
 from tests.coco_lvis.oracle import Json
@@ -164,6 +164,17 @@ def test_the_classes_have_names_and_where_they_come_from(tmp_path: Path) -> None
     assert read_classes(tmp_path / "classes.json") == rows
     assert json.loads((tmp_path / "classes.json").read_text())[1203]["name"] == "stuff-94"
     keep_classes(tmp_path / "classes.json", rows)
+
+
+@pytest.mark.parametrize(("before", "now"), [(3, 4), (4, 3)])
+def test_a_longer_list_of_classes_is_another_one(tmp_path: Path, before: int, now: int) -> None:
+    rows = [ClassRow(number, f"class {number}", "lvis", "c", None, None) for number in range(1, 5)]
+    path = tmp_path / "classes.json"
+    keep_classes(path, rows[:before])
+    kept = path.read_bytes()
+    with pytest.raises(InputError, match=f"json: has {before} classes, but the annotation files have {now}; choose"):
+        keep_classes(path, rows[:now])
+    assert path.read_bytes() == kept
 
 
 @pytest.mark.parametrize(

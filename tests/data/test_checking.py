@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from itertools import takewhile
 from pathlib import Path
@@ -160,6 +161,20 @@ def test_two_images_of_one_mask(tmp_path: Path) -> None:
     assert len(result.splits["train"].dataset) == 3
 
 
+def test_a_pipe_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    root = make_folder_dataset(tmp_path)
+    pipes = [root / "images/train/000.png", root / "masks/train/002.png"]
+    for path in pipes:
+        path.unlink()
+        os.mkfifo(path)
+    result = check(Fixture(root, {"name": "folder"}, 4, {}, save_mask))
+    assert [problem.text for problem in result.problems] == [
+        f"{path}: is a pipe, a device or a link to nothing; expected a plain file" for path in pipes
+    ]
+    assert result.splits["train"].dataset.pair(0).image.name == "001.png"
+    assert len(result.splits["train"].dataset) == 1
+
+
 def test_a_split_without_any_label(tmp_path: Path) -> None:
     root = make_folder_dataset(tmp_path)
     for path in (root / "masks/val").iterdir():
@@ -207,7 +222,7 @@ def test_coco_lvis_lists_all_that_is_missing_and_knows_its_groups(tmp_path: Path
     assert len(result.splits["train"].dataset) == len(listed) - 2
 
     train = whole.splits["train"]
-    groups = train.frequency_groups()
+    groups = train.frequency_groups
     assert {name: group["classes"] for name, group in groups.items()} == {
         "frequent": 401,
         "common": 401,

@@ -26,6 +26,17 @@ def test_json_of_another_shape_is_refused(rows: list) -> None:
         ClassTable.from_json(rows)
 
 
+def test_added_classes_are_marked_and_read_again() -> None:
+    table = ClassTable(("road", "sky", "pond"), first_added=1)
+    rows = table.to_json()
+    assert [row.get("added") for row in rows] == [None, True, True]
+    assert ClassTable.from_json(json.loads(json.dumps(rows))) == table
+    assert table.added == range(1, 3)
+    assert ClassTable(("road", "sky")).added == range(2, 2)
+    with pytest.raises(ValueError, match="row 2 is not added"):
+        ClassTable.from_json([*rows[:2], {"id": 2, "name": "pond"}])
+
+
 def test_no_class_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         ClassTable(())

@@ -9,7 +9,12 @@ import pytest
 
 import essnet.data.folder_scan as folder_scan
 from essnet.config.errors import InputError
+from essnet.data.class_table import read_class_table
 from essnet.data.folder import FolderDataset
+from essnet.data.folder_layout import list_pairs
+from essnet.data.folder_scan import scan_folder
+from essnet.data.mask_labels import MaskLabels
+from essnet.progress import ItemProgress
 from tests.data.fixtures import make_folder_dataset, save_mask
 
 
@@ -32,28 +37,35 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def naive_histogram(root: Path, split: str) -> list[int]:
-    dataset = FolderDataset(root=root, split=split)
+def scan(root: Path, *, cache_dir: Path | None = None, progress: ItemProgress | None = None) -> np.ndarray:
+    labels = MaskLabels(classes=read_class_table(root / "classes.txt"))
+    pairs = list_pairs(root, "train")
+    return scan_folder(root=root, split="train", pairs=pairs, labels=labels, cache_dir=cache_dir, progress=progress)
+
+
+def naive_histogram(root: Path) -> list[int]:
+    dataset = FolderDataset(root=root, split="train")
     return [sum(int((dataset[i][1] == label).sum()) for i in range(len(dataset))) for label in range(4)]
 
 
 def test_each_mask_is_read_once_and_counted(root: Path, reads: list[str]) -> None:
+    save_mask(root / "masks/train/002.png", np.array([[0, 255, 3, 1] * 4] * 12, np.uint8))
     progress: list[tuple[int, int]] = []
-    dataset = FolderDataset(root=root, split="train", progress=lambda done, total: progress.append((done, total)))
+    class_pixels = scan(root, progress=lambda done, total: progress.append((done, total)))
     assert sorted(reads) == [f"{number:03}.png" for number in range(5)]
     assert progress == [(done, 5) for done in range(1, 6)]
-    assert dataset.class_pixels.dtype == np.int64
-    assert dataset.class_pixels.tolist() == naive_histogram(root, "train")
+    assert class_pixels.dtype == np.int64
+    assert class_pixels.tolist() == naive_histogram(root)
+    assert class_pixels.sum() == 5 * 12 * 16 - 12 * 4  # what is ignored is not counted
 
 
 def test_the_scan_is_paid_once(root: Path, tmp_path: Path, reads: list[str]) -> None:
-    first = FolderDataset(root=root, split="train", cache_dir=tmp_path / "deep" / "cache")
+    first = scan(root, cache_dir=tmp_path / "deep" / "cache")
     reads.clear()
-    again = FolderDataset(root=root, split="train", cache_dir=tmp_path / "deep" / "cache")
+    again = scan(root, cache_dir=tmp_path / "deep" / "cache")
     assert reads == []
-    assert (again.class_pixels == first.class_pixels).all()
-    assert again.class_pixels.dtype == np.int64
-    assert again.ignored_pixels == first.ignored_pixels
+    assert (again == first).all()
+    assert again.dtype == np.int64
     assert [path.suffix for path in (tmp_path / "deep" / "cache").iterdir()] == [".json"]
 
 
@@ -93,14 +105,12 @@ def test_a_mask_that_went_bad_is_found_in_spite_of_the_cache(root: Path, tmp_pat
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", "\x00\xff", '{"class_pixels": "many"}'])
 def test_a_damaged_cache_is_done_again(root: Path, tmp_path: Path, reads: list[str], content: str) -> None:
-    first = FolderDataset(root=root, split="train", cache_dir=tmp_path / "cache")
+    first = scan(root, cache_dir=tmp_path / "cache")
     (cache,) = (tmp_path / "cache").iterdir()
     whole = cache.read_text()
     cache.write_text(content, encoding="latin-1")
     reads.clear()
-    assert (
-        FolderDataset(root=root, split="train", cache_dir=tmp_path / "cache").class_pixels == first.class_pixels
-    ).all()
+    assert (scan(root, cache_dir=tmp_path / "cache") == first).all()
     assert len(reads) == 5
     assert cache.read_text() == whole
 

@@ -39,6 +39,16 @@ def test_every_listed_format_is_read(tmp_path: Path, suffix: str) -> None:
     assert np.abs(pixels.astype(int) - picture()).mean() < 4  # jpg and webp are lossy
 
 
+def test_content_that_is_at_hand_is_not_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(picture()).save(path)
+    content = path.read_bytes()
+    path.unlink()
+    assert np.array_equal(read_image(path, mask_size=(16, 24), content=content), picture())
+    with pytest.raises(InputError, match=r"a\.png: cannot be read as an image"):
+        read_image(path, content=content[:-30])
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
 def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     grey = np.full((6, 8), 255, np.uint8)

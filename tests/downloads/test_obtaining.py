@@ -36,6 +36,13 @@ class Place:
         return DataSet(title="two", licences=(), archives=tuple(archives))
 
     @property
+    def sized_data_set(self) -> DataSet:
+        """The same where the sizes of the archives are published."""
+        sizes = (len(zip_of(FIRST)), len(tar_of(SECOND)))
+        archives = [replace(one, size=size) for one, size in zip(self.data_set.archives, sizes, strict=True)]
+        return replace(self.data_set, archives=tuple(archives))
+
+    @property
     def sent(self) -> int:
         return sum(asked.sent for asked in self.server.asked)
 
@@ -124,7 +131,7 @@ def test_unpacking_that_was_interrupted_is_made_good(place: Place) -> None:
     with pytest.raises(KeyboardInterrupt):
         place.obtain(progress=stop)
     assert place.data() == {}  # what is half done is nowhere where a reader looks
-    assert "first.zip" in place.kept()
+    assert place.kept() == {".lock", "first.zip"}
     place.obtain()
     assert place.data() == FIRST | SECOND
     assert place.kept() == RECORDS
@@ -216,6 +223,38 @@ def test_room_for_all_of_it_is_asked_for_beforehand(place: Place, monkeypatch: p
     part = place.root / "downloads" / "first.zip.part"
     part.write_bytes(bytes(2 << 20))
     assert plan(data_set, place.root, keep_archives=False).needed_bytes == 4 << 20  # 1 is to come, and what is in it
+
+
+@pytest.mark.parametrize("left", ["first.zip.unpacking", "of_another_data_set.zip.unpacking"])
+def test_what_was_half_unpacked_does_not_take_the_room(
+    place: Place, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    staging = place.root / "downloads" / left / "first"
+    staging.mkdir(parents=True)
+    (staging / "b.bin").write_bytes(bytes(2 << 20))
+    small_disk(monkeypatch, place.root, 3 << 20)
+    place.obtain(place.sized_data_set)
+    assert place.data() == FIRST | SECOND
+    assert place.kept() == RECORDS
+
+
+def test_archives_that_are_unpacked_do_not_take_the_room(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = place.sized_data_set
+    place.obtain(replace(both, archives=both.archives[:1]), keep_archives=True)
+    small_disk(monkeypatch, place.root, bytes_below(place.root) + 100)
+    with pytest.raises(InputError, match=r"takes 20\.0 KiB at least, and \d+ bytes are free"):
+        place.obtain(both, keep_archives=True)
+    place.obtain(both)
+    assert place.data() == FIRST | SECOND
+
+
+def small_disk(monkeypatch: pytest.MonkeyPatch, root: Path, size: int) -> None:
+    """Let the disk have `size` bytes for what is below `root`."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("usage", "free")(size - bytes_below(root)))
+
+
+def bytes_below(root: Path) -> int:
+    return sum(map(len, files_below(root).values()))
 
 
 def test_two_at_once_are_not_let_in(place: Place) -> None:

@@ -20,6 +20,7 @@ from essnet.config.errors import InputError
 from essnet.downloads.archive import Archive, DownloadFailed
 from essnet.downloads.members import DamagedArchive
 from essnet.downloads.unpacking import unpack
+from essnet.progress import Progress
 from tests.downloads.archives import files_below, tar_of, tar_with, zip_of, zip_with_link
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,13 +31,19 @@ WRONG_OFFSET = _ZIP[:-6] + (4_000_000).to_bytes(4, "little") + _ZIP[-2:]
 MAKERS = {"zip": zip_of, "tar": tar_of, "tgz": lambda files: tar_of(files, gzipped=True)}
 
 
-def unpack_bytes(folder: Path, content: bytes, *, into: str = ".", without: str = "") -> dict[str, int]:
+def silent(what: str, done: int, total: int) -> None:
+    pass
+
+
+def unpack_bytes(
+    folder: Path, content: bytes, *, into: str = ".", without: str = "", progress: Progress = silent
+) -> dict[str, int]:
     path = folder / "archive"
     path.write_bytes(content)
     root = folder / "root"
     root.mkdir(exist_ok=True)
     archive = Archive(address="http://127.0.0.1/archive", into=into, without=without)
-    return unpack(archive, path, root=root, staging=folder / "staging", progress=lambda what, done, total: None)
+    return unpack(archive, path, root=root, staging=folder / "staging", progress=progress)
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -160,6 +167,17 @@ def test_a_place_that_is_taken_is_one_line(tmp_path: Path, way: str) -> None:
     assert not isinstance(failed.value, DamagedArchive)
     assert not (tmp_path / "staging").exists()
     assert (tmp_path / "root" / way).exists()
+
+
+def test_ctrl_c_leaves_nothing_half(tmp_path: Path) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        assert files_below(tmp_path / "staging")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        unpack_bytes(tmp_path, zip_of(FILES), progress=stop)
+    assert set(files_below(tmp_path)) == {"archive"}
+    assert not (tmp_path / "staging").exists()
 
 
 @pytest.mark.parametrize("position", [60, -60])

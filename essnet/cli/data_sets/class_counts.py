@@ -28,9 +28,8 @@ def describe_split(split: str, found: SplitCheck) -> Iterator[str]:
     if never:
         more = f" and {len(never) - _NAMES_SHOWN:,} more" if len(never) > _NAMES_SHOWN else ""
         yield f"  never seen: {', '.join(never[:_NAMES_SHOWN])}{more}"
-    groups = found.frequency_groups()
-    if groups:
-        seen = (f"{group} {counts['seen']} of {counts['classes']}" for group, counts in groups.items())
+    if found.frequency_groups:
+        seen = (f"{group} {of['seen']} of {of['classes']}" for group, of in found.frequency_groups.items())
         yield f"  seen by group: {', '.join(seen)}"
 
 
@@ -49,12 +48,15 @@ def class_counts(splits: Mapping[str, SplitCheck]) -> Table:
         table.add_column(f"{split} pixels", justify="right", no_wrap=True)
         table.add_column("images", justify="right", no_wrap=True)
 
+    columns = [
+        (found.histogram.pixels, max(1, int(found.histogram.pixels.sum())), found.histogram.images_with)
+        for found in splits.values()
+    ]
+
     def add(index: int) -> None:
         cells = []
-        for found in splits.values():
-            histogram = found.histogram
-            share = int(histogram.pixels[index]) / max(1, int(histogram.pixels.sum()))
-            cells += [_share(share), f"{histogram.images_with[index]:,}"]
+        for of_class, total, images_with in columns:
+            cells += [_share(int(of_class[index]) / total), f"{images_with[index]:,}"]
         table.add_row(Text(first.dataset.classes.names[index]), *cells)  # a name may look like markup
 
     if len(order) <= _ALL_ROWS:
