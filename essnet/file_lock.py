@@ -9,9 +9,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_GLANCE_SECONDS = 0.5
+"""`holder` takes a lock for an instant: nobody who wants it gives up before that can be over."""
+
 
 class HeldByOther(Exception):
     """Another process holds a lock; the text is its process id."""
+
+
+def holder(path: Path) -> str | None:
+    """Return the process id of who holds the lock file `path`, or None where nobody does."""
+    try:
+        with path.open("r") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return file.read() or "unknown"
+    except FileNotFoundError:
+        pass
+    return None
 
 
 @contextmanager
@@ -24,7 +40,7 @@ def hold(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
         If another process still holds it after `wait_seconds`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + wait_seconds
+    deadline = time.monotonic() + max(wait_seconds, _GLANCE_SECONDS)
     with path.open("a+") as file:
         while True:
             try:
@@ -34,7 +50,7 @@ def hold(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
                 if time.monotonic() >= deadline:
                     file.seek(0)
                     raise HeldByOther(file.read() or "unknown") from None
-                time.sleep(0.2)
+                time.sleep(0.1)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from essnet import __version__
-from essnet.cli import data_sets, doctor, evaluate, grow, predict, report, sweep, train, ui
+from essnet.cli import data_sets, doctor, evaluate, grow, logs, predict, report, status, sweep, train, ui
 from essnet.config.errors import InputError
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -30,6 +30,9 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
+app.command("status")(status.status)
+app.command("list")(status.list_sweeps)
+app.command("logs")(logs.logs)
 app.command("report")(report.report)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from enum import Enum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from essnet.cli.find_sweep import find_sweep
 from essnet.cli.terminal import DEFAULT_OUTPUT, Debug, Json, Output, people_console, print_json
 
 
@@ -36,9 +36,8 @@ def report(
       launch.py report textures --format csv > textures.csv
     """
     from essnet.report import answer, comparison_csv, comparison_table, legend, load_comparison
-    from essnet.sweep.folder import SweepFolder
 
-    comparison = load_comparison(SweepFolder(_sweep_path(sweep, output)))
+    comparison = load_comparison(find_sweep(sweep, output))
     if form is Format.csv and not as_json:
         sys.stdout.write(comparison_csv(comparison))
         return
@@ -52,14 +51,3 @@ def report(
                 console.print(f"failed: {trial.trial_id}: {trial.error}", markup=False)
     if as_json or form is Format.json:
         print_json(comparison.to_json())
-
-
-def _sweep_path(sweep: str, output: Path) -> Path:
-    from essnet.config import InputError, did_you_mean
-
-    for path in (output / sweep, Path(sweep)):
-        if (path / "sweep.json").exists():
-            return path
-    known = [path.parent.name for path in output.glob("*/sweep.json")]
-    hint = did_you_mean(sweep, known) if known else f"; there is no sweep in {output}"
-    raise InputError(f"{sweep}: no such sweep{hint}")

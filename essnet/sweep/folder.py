@@ -5,7 +5,7 @@
         sweep.json        address of the tracking store, parent run, version
         trials/<trial_id>/
             trial.json    arm, overrides, seed, state: written by the sweep's driver alone
-            progress.json, run.json, history.jsonl, result.json, error.json, config.yaml, checkpoints/, ...:
+            progress.json, run.json, history.jsonl, result.json, error.json, log.txt, config.yaml, checkpoints/, ...:
                           written by the trial alone
         ray/              Ray Tune's own files; nothing is ever read back from them
 

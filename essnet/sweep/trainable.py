@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import traceback
@@ -15,6 +16,7 @@ from essnet.atomic_files import write_atomically, write_json
 from essnet.config import InputError, TrialConfig, to_yaml
 from essnet.config.overrides import flatten
 from essnet.file_lock import hold
+from essnet.sweep.trial_log import LOG_FILE, trial_log
 from essnet.tracking import MlflowTracker, RunStore
 from essnet.training import NonFiniteLossError, Trainer
 
@@ -33,7 +35,8 @@ def run_trial(task: Mapping[str, Any]) -> None:
     with hold(directory / "lock", wait_seconds=_OLD_WORKER_SECONDS):
         (directory / "error.json").unlink(missing_ok=True)
         try:
-            _train(task, directory)
+            with trial_log(directory / LOG_FILE) as logger:
+                _train(task, directory, logger)
         except (InputError, NonFiniteLossError) as error:
             write_json(directory / "error.json", {"message": str(error), "traceback": traceback.format_exc()})
         except Exception as error:  # kept for the report, whatever it is, and raised again
@@ -42,15 +45,20 @@ def run_trial(task: Mapping[str, Any]) -> None:
             raise
 
 
-def _train(task: Mapping[str, Any], directory: Path) -> None:
+def _train(task: Mapping[str, Any], directory: Path, logger: logging.Logger) -> None:
     config = TrialConfig.model_validate(task["trial"])
     text = to_yaml(config)
     write_atomically(directory / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
+
+    def report(step: int, metrics: Mapping[str, float]) -> None:
+        logger.info("step %d: %s", step, ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+        tune.report({"step": step, **metrics})
+
     trainer = Trainer(
         config,
         directory=directory,
         cache_dir=Path(task["cache_dir"]),
-        report=lambda step, metrics: tune.report({"step": step, **metrics}),
+        report=report,
         progress=_progress_file(directory / "progress.json", config.trainer.max_steps),
         resume=True,
     )
@@ -60,7 +68,9 @@ def _train(task: Mapping[str, Any], directory: Path) -> None:
         # The driver reached the store: what a worker meets may pass, and is worth a retry.
         raise ConnectionError(str(error)) from error
     trainer.track_with(tracker)
+    logger.info("step %d of %d: training begins", trainer.step, config.trainer.max_steps)
     trainer.train()
+    logger.info("step %d: done", trainer.step)
 
 
 def _tracker(task: Mapping[str, Any], config: TrialConfig) -> MlflowTracker:

@@ -100,6 +100,13 @@ def test_a_sweep_from_start_to_comparison(tmp_path: Path) -> None:
     assert report == {"report/comparison.csv", "report/comparison.json", "report/comparison.png"}
     assert [file.path for file in client.list_artifacts(children[0].info.run_id, "predictions")]
 
+    # Each trial's log is its own, though workers run one trial after another.
+    for trial in result["trials"]:
+        log = (tmp_path / "runs" / "tiny" / "trials" / trial["trial_id"] / "log.txt").read_text()
+        assert log.count("training begins") == 1
+        assert log.count("val/miou") == 3  # evaluations at steps 2, 4, 6
+        assert log.splitlines()[-1].endswith("step 6: done")
+
     # A sweep that has ended is not run again, and is not overwritten either.
     again = run(tmp_path)
     assert again.returncode == 2

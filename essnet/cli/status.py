@@ -1,0 +1,96 @@
+"""`status` and `list`: how sweeps stand, from any terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from essnet.cli.find_sweep import find_sweep, sweep_paths
+from essnet.cli.terminal import DEFAULT_OUTPUT, Debug, Json, Output, people_console, print_json
+
+if TYPE_CHECKING:
+    from essnet.sweep.folder import SweepFolder
+
+
+def status(
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Name of a sweep, or its folder.", show_default=False)],
+    output: Output = DEFAULT_OUTPUT,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say how a sweep stands: its arms, what runs, what failed, how long it will take.
+
+    Examples:
+
+      launch.py status textures
+    """
+    from essnet.cli.sweep_snapshot import take_snapshot
+    from essnet.cli.sweep_tables import standing
+    from essnet.sweep.folder import RUNNING
+
+    folder = find_sweep(sweep, output)
+    console = people_console(as_json)
+    snapshot = take_snapshot(folder)
+    assert snapshot is not None  # it was found by what that looks for
+    process = _process(folder)
+    concurrent = sum(trial.state == RUNNING for trial in snapshot.comparison.trials) if process else 0
+    console.print(standing(snapshot, concurrent=concurrent))
+    console.print(_sentence(folder, process), markup=False)
+    if as_json:
+        print_json(
+            {**_counts(folder), "seconds_left": snapshot.seconds_left(concurrent=concurrent) if concurrent else None}
+        )
+
+
+def list_sweeps(output: Output = DEFAULT_OUTPUT, as_json: Json = False, debug: Debug = False) -> None:
+    """List the sweeps below the output folder: how far they are, and whether they run.
+
+    Examples:
+
+      launch.py list --output runs
+    """
+    from essnet.sweep.folder import SweepFolder
+
+    console = people_console(as_json)
+    found = [_counts(SweepFolder(path)) for path in sweep_paths(output)]
+    for one in found:
+        failed = f", {one['failed']} failed" if one["failed"] else ""
+        state = (
+            f"running in process {one['process']}" if one["process"] else "done" if one["finished"] else "interrupted"
+        )
+        console.print(f"{one['sweep']}: {one['ended']} of {one['num_trials']} trials{failed}, {state}", markup=False)
+    if not found:
+        console.print(f"there is no sweep in {output}", markup=False)
+    if as_json:
+        print_json(found)
+
+
+def _counts(folder: SweepFolder) -> dict[str, Any]:
+    from essnet.sweep.folder import ENDED, FAILED
+
+    state = folder.state()
+    states = [record.state for record in folder.records()]
+    ended = sum(one in (*ENDED, FAILED) for one in states)
+    return {
+        "sweep": state["name"],
+        "directory": str(folder.path.absolute()),
+        "num_trials": state["num_trials"],
+        "ended": ended,
+        "failed": states.count(FAILED),
+        "finished": ended == state["num_trials"],
+        "process": _process(folder),
+    }
+
+
+def _process(folder: SweepFolder) -> str | None:
+    from essnet.file_lock import holder
+
+    return holder(folder.path / "lock")
+
+
+def _sentence(folder: SweepFolder, process: str | None) -> str:
+    counts = _counts(folder)
+    if process is not None:
+        return f"runs in process {process}"
+    return "done" if counts["finished"] else "interrupted; the same sweep command goes on with --resume"
