@@ -61,11 +61,15 @@ class SearchConfig(Block):
 class SchedulerConfig(Block):
     """Whether trials that lag behind are stopped early. The baseline never is."""
 
-    name: Literal["none", "asha"] = "none"
+    name: Literal["none", "asha", "hyperband", "median"] = "none"
+    """`asha`: asynchronous successive halving; `hyperband`: the same in several brackets, of which some begin to stop
+    later; `median`: a trial ends whose best is below the median of the other trials' running means."""
     grace_steps: Positive | None = None
-    """Steps that every trial gets before asha may stop it; null: the first evaluation."""
+    """Steps that every trial gets before it may be stopped; null: the first evaluation."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
-    """asha lets the best 1/reduction_factor of the trials go on at each rung."""
+    """asha and hyperband let the best 1/reduction_factor of the trials go on at each rung."""
+    brackets: Annotated[int, Field(ge=2)] = 3
+    """Only for hyperband."""
 
 
 class ResourcesConfig(Block):

@@ -3,6 +3,7 @@
     <output>/<sweep>/
         sweep.yaml        the sweep as it was asked for
         sweep.json        address of the tracking store, parent run, version
+        results.jsonl     what the trials reported, and which were stopped upon it; only with a scheduler
         trials/<trial_id>/
             trial.json    arm, overrides, seed, state: written by the sweep's driver alone
             progress.json, run.json, history.jsonl, result.json, error.json, log.txt, config.yaml, checkpoints/, ...:

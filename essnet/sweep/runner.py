@@ -26,11 +26,11 @@ from ray import tune
 
 from essnet.config import Sweep
 from essnet.sweep.callback import SweepCallback
-from essnet.sweep.folder import PENDING, RUNNING, SweepFolder
+from essnet.sweep.folder import ENDED, PENDING, RUNNING, STOPPED, SweepFolder
 from essnet.sweep.parent_run import start_parent
 from essnet.sweep.planned_search import PlannedSearch
 from essnet.sweep.resources import Placement
-from essnet.sweep.scheduler import build_scheduler
+from essnet.sweep.scheduler import build_scheduler, stopped_trials
 from essnet.sweep.trainable import run_trial
 from essnet.tracking import RunStore
 
@@ -40,6 +40,7 @@ def run_sweep(sweep: Sweep, folder: SweepFolder, *, store: RunStore, placement: 
 
     The folder's records say how each trial ended, and the parent run is left RUNNING for the caller to end.
     """
+    _note_stopped(folder)
     parent_run_id = start_parent(sweep, folder, store)
     tracking = {
         "uri": store.uri,
@@ -65,7 +66,7 @@ def run_sweep(sweep: Sweep, folder: SweepFolder, *, store: RunStore, placement: 
             tune.with_resources(run_trial, {"cpu": placement.cpus, "gpu": placement.gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=build_scheduler(sweep),
+                scheduler=build_scheduler(sweep, folder.path),
                 num_samples=searcher.remaining,
                 max_concurrent_trials=placement.concurrent,
                 reuse_actors=True,
@@ -96,6 +97,14 @@ def _sigterm_as_sigint() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _note_stopped(folder: SweepFolder) -> None:
+    """Note of trials that the scheduler stopped that they have ended: a driver may be killed between the two."""
+    stopped = stopped_trials(folder.path)
+    for record in folder.records():
+        if record.trial_id in stopped and record.state not in ENDED:
+            folder.write_record(replace(record, state=STOPPED))
 
 
 def _settle(folder: SweepFolder) -> None:
