@@ -58,7 +58,7 @@ def candidate_softmax_loss(
         )
 
     total: Tensor = _CandidateSoftmax.apply(rows.pixels, rows.classes, rows.logit_scale, loss_sum, similarity)
-    return total / len(rows.targets)
+    return total / rows.num_valid
 
 
 class _CandidateSoftmax(torch.autograd.Function):
@@ -77,7 +77,7 @@ class _CandidateSoftmax(torch.autograd.Function):
                 products = (pixels * result.grad_pixels).sum(dtype=torch.float64)
                 if similarity == "l2":
                     products += (classes * result.grad_classes).sum(dtype=torch.float64)
-                grad_scale = (products / float(logit_scale)).to(pixels.dtype)
+                grad_scale = (products / logit_scale).to(pixels.dtype)
             ctx.save_for_backward(result.grad_pixels, result.grad_classes, grad_scale)
         return result.total
 

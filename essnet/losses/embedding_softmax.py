@@ -27,7 +27,9 @@ def embedding_softmax_loss(
     Shapes: pixel_embeddings (B, D, H, W), class_embeddings (C, D), targets (B, H, W) int64; result scalar,
     float64 for float64 input and float32 otherwise. Memory is O((pixels + C) x D) and a chunk, of `chunk_bytes`
     in the plain engine. Can be differentiated once. Raises ValueError for shapes that do not fit, targets out of
-    range and a logit_scale that is not > 0, InputError for an unknown similarity.
+    range and a logit_scale that is not > 0, InputError for an unknown similarity. On a GPU the host waits for
+    nothing: ids, and a logit_scale that is a tensor, are checked there (`essnet.losses.waiting`); ignored pixels cost
+    what others do; with `l2`, distances beyond a pixel's few nearest are as exact as a float32 matrix product.
     Source: Jain et al., ICCV 2021, arXiv 2012.07489; the loss before its truncation to neighbours.
     """
     with torch.autocast(pixel_embeddings.device.type, enabled=False):

@@ -14,7 +14,7 @@ def full_softmax_loss(*, logits: Tensor, targets: Tensor) -> Tensor:
     """Return the mean cross-entropy over valid pixels; 0 where there is none.
 
     Shapes: logits (B, C, H, W), targets (B, H, W) int64, result scalar in at least float32. Raises ValueError
-    for shapes that do not fit and for targets out of range.
+    for shapes that do not fit and for targets out of range, which on a GPU fail there (`check_targets`).
     """
     if logits.ndim != 4 or targets.shape != (logits.shape[0], *logits.shape[2:]):
         raise ValueError(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from essnet.losses.other_classes import nearest_other_classes
+from essnet.losses.waiting import sent_to
 from essnet.neighbours import build_index
 
 # Up to so many rows all count; of more, so many are drawn anew at each call.
@@ -29,11 +30,11 @@ def margin_regulariser(*, class_embeddings: Tensor, margin: float = 0.2, backend
         classes = class_embeddings if class_embeddings.dtype == torch.float64 else class_embeddings.float()
         if num_classes == 1:
             return classes[:0].sum()
-        rows = torch.arange(num_classes)
         if num_classes > ALL_ROWS_UP_TO:
             # Drawn on the CPU whatever the device: that generator's state is in every checkpoint.
-            rows = torch.randperm(num_classes)[:ALL_ROWS_UP_TO]
-        rows = rows.to(classes.device)
+            rows = sent_to(torch.randperm(num_classes)[:ALL_ROWS_UP_TO], classes.device)
+        else:
+            rows = torch.arange(num_classes, device=classes.device)
         chosen = classes[rows]
         index = build_index(classes, similarity="l2", backend=backend)
         nearest = nearest_other_classes(index=index, queries=chosen, own=rows, k=1)

@@ -11,6 +11,7 @@ from essnet.losses.candidate_softmax import candidate_softmax_loss
 from essnet.losses.candidates import Candidates
 from essnet.losses.embedding_softmax import exact_softmax_loss
 from essnet.losses.rows import valid_rows
+from essnet.losses.waiting import assert_on_device, host_waits_for, sent_to
 
 
 def draw_negatives(
@@ -18,12 +19,13 @@ def draw_negatives(
 ) -> Tensor:
     """Return min(num_random, num_classes) distinct class ids (R,) int64, uniform, on `device`.
 
-    Drawn on the generator's own device (the CPU without one), so that a seed means the same ids everywhere.
+    Drawn on the generator's own device (the CPU without one), so that a seed means the same ids everywhere. A copy
+    to a GPU is not waited for.
     """
     if num_classes < 1 or num_random < 0:
         raise ValueError(f"num_classes={num_classes} must be at least 1 and num_random={num_random} at least 0")
     source = torch.device("cpu") if generator is None else generator.device
-    return torch.randperm(num_classes, generator=generator, device=source)[:num_random].to(device)
+    return sent_to(torch.randperm(num_classes, generator=generator, device=source)[:num_random], device)
 
 
 def sampled_softmax_loss(
@@ -49,8 +51,8 @@ def sampled_softmax_loss(
 
     Other arguments, shapes and errors are those of `embedding_softmax_loss`, which this equals from R = C or
     num_neighbours >= C - 1 on. Also raises ValueError for negatives that are out of range or not distinct,
-    and where there is neither neighbour nor negative. Source of the correction: Jean et al., ACL 2015, arXiv
-    1412.2007; Bengio and Senecal, 2008.
+    and where there is neither neighbour nor negative; on a GPU bad ids fail there. Source of the correction: Jean
+    et al., ACL 2015, arXiv 1412.2007; Bengio and Senecal, 2008.
     """
     if num_neighbours < 0:
         raise ValueError(f"num_neighbours={num_neighbours} must be at least 0")
@@ -80,6 +82,11 @@ def _check_negatives(negatives: Tensor, num_classes: int) -> int:
         raise ValueError(f"negatives must be int64 (R,); got {negatives.dtype} of shape {tuple(negatives.shape)}")
     counts = torch.zeros(num_classes, dtype=torch.int64, device=negatives.device)
     outside = (negatives < 0) | (negatives >= num_classes)
+    if host_waits_for(negatives.device):
+        assert_on_device(~outside.any(), f"negatives hold a class id outside 0..{num_classes - 1}")
+        counts.index_add_(0, negatives, torch.ones_like(negatives))
+        assert_on_device((counts <= 1).all(), "negatives hold a class id more than once")
+        return len(negatives)
     if outside.any():
         raise ValueError(
             f"negatives hold the class id {int(negatives[outside][0])}; ids must lie in 0..{num_classes - 1}"

@@ -231,12 +231,12 @@ def _embedding_softmax(
 def _sampled_softmax(
     layer: EmbeddingOutput, pixel_embeddings: Tensor, class_embeddings: Tensor, targets: Tensor
 ) -> Tensor:
-    # Drawn on the CPU whatever the device: the state of torch's global generator is in every checkpoint.
+    # Without a generator they are drawn on the CPU whatever the device: that global one's state is in every checkpoint.
     negatives = draw_negatives(
         num_classes=len(class_embeddings),
         num_random=layer.num_random,
         generator=None,
-        device=torch.device("cpu"),
+        device=class_embeddings.device,
     )
     return sampled_softmax_loss(
         pixel_embeddings=pixel_embeddings,
@@ -245,7 +245,7 @@ def _sampled_softmax(
         similarity=layer.similarity,
         logit_scale=layer.logit_scale,
         num_neighbours=layer.num_neighbours,
-        negatives=negatives.to(class_embeddings.device),
+        negatives=negatives,
         backend=layer.search_backend,
         search=layer.search,
     )

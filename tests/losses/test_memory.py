@@ -32,15 +32,17 @@ class LargestTensor(TorchDispatchMode):
 CHUNK_BYTES = 100_000
 
 
-@pytest.mark.parametrize("path", ["strips", "tiles", "plain"])
+@pytest.mark.parametrize("path", ["strips", "tiles", "plain", "plain on a GPU"])
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_nothing_is_larger_than_the_pixel_embeddings(
     path: str, name: str, similarity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("essnet.losses.paths.MAX_STRIP_CLASSES", math.inf if path == "strips" else -math.inf)
-    if path == "plain":
+    if path.startswith("plain"):
         monkeypatch.setattr("essnet.losses.paths.fused_can_take", lambda rows: False)
+    if path == "plain on a GPU":
+        monkeypatch.setattr("essnet.losses.waiting._QUEUEING_DEVICES", ("cpu",))
     num_classes, dim = 900, 16
     batch = make_batch(num_classes=num_classes, dim=dim, size=(1, 64, 64))
     loss, arguments, _ = LOSSES[name]

@@ -10,7 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from essnet.losses import full_softmax_loss, margin_regulariser
+from essnet.neighbours import SIMILARITIES
 from essnet.training import NonFiniteLossError, Trainer, open_checkpoint
+from tests.losses.batches import LOSSES, Batch, assert_close, make_batch, run, run_oracle
 from tests.training.tiny import OBJECTIVES, RecordingTracker, assert_same, tiny_trial
 
 pytestmark = [
@@ -106,3 +109,29 @@ def test_deterministic_training_repeats(tmp_path: Path) -> None:
     finally:
         torch.use_deterministic_algorithms(False)
     assert_same(*weights)
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+@pytest.mark.parametrize("name", ["full_softmax", "margin_regulariser", *LOSSES])
+def test_a_loss_waits_for_nothing(name: str, similarity: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("essnet.losses.margin.ALL_ROWS_UP_TO", 30)
+    on_cpu = make_batch(num_classes=60)
+    leaves = [leaf.detach().cuda().requires_grad_() for leaf in on_cpu.leaves()]
+    batch = Batch(leaves[0], leaves[1], on_cpu.targets.cuda(), leaves[2])
+    logits = torch.randn(2, 60, 5, 7, device="cuda", requires_grad=True)
+    loss, arguments, oracle_arguments = LOSSES.get(name, (None, {}, {}))
+    arguments = {key: value.cuda() if isinstance(value, Tensor) else value for key, value in arguments.items()}
+    for mode in ("default", "error"):  # after warming up
+        torch.cuda.set_sync_debug_mode(mode)
+        try:
+            if name == "full_softmax":
+                full_softmax_loss(logits=logits, targets=batch.targets).backward()
+            elif name == "margin_regulariser":
+                margin_regulariser(class_embeddings=batch.class_embeddings).backward()
+            else:
+                value, gradients = run(loss, batch, similarity=similarity, **arguments)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    if loss is not None:
+        actual = value.cpu(), [gradient.cpu() for gradient in gradients]
+        assert_close(actual, run_oracle(on_cpu, similarity=similarity, **oracle_arguments))

@@ -20,11 +20,11 @@ CLOSE_SHARE = 1e-2
 class SharedClasses(Protocol):
     """Softmax terms of the same R classes for every pixel of a chunk, and their gradients."""
 
-    def peaks(self, pixels: Tensor, hidden: tuple[Tensor, Tensor]) -> Tensor:
+    def peaks(self, pixels: Tensor, hidden: Tensor) -> Tensor:
         """Compute the logits of the pixels (n, D) and return the largest of each (n,).
 
-        `hidden` are the rows and columns of the terms that do not count. Where only the nearest are kept, all
-        others do not count either.
+        `hidden` (n, L) are the columns of the terms that do not count, -1 for none. Where only the nearest are
+        kept, all others do not count either.
         """
 
     def sums(self, offsets: Tensor) -> Tensor:
@@ -37,10 +37,18 @@ class SharedClasses(Protocol):
         """Return what all calls of `gradients` add up to for the R classes (R, D)."""
 
 
+def hide(terms: Tensor, columns: Tensor, value: float) -> None:
+    """Set the terms (n, R) in each row's `columns` (n, L) to the value; -1 is no column."""
+    # What has no column repeats one that the row has. A row without any writes back what is in its first.
+    columns = torch.where(columns < 0, columns.amax(dim=1, keepdim=True), columns)
+    places = columns.clamp(min=0)
+    terms.scatter_(1, places, torch.where(columns < 0, terms.gather(1, places), value))
+
+
 class SharedProducts:
     """logit = T e.w."""
 
-    def __init__(self, classes: Tensor, scale: float, *, max_rows: int, num_kept: int | None) -> None:
+    def __init__(self, classes: Tensor, scale: float | Tensor, *, max_rows: int, num_kept: int | None) -> None:
         """Keep the R class embeddings (R, D), T and a buffer for chunks of `max_rows` pixels.
 
         Of a pixel's classes only the `num_kept` nearest count, or all.
@@ -52,11 +60,11 @@ class SharedProducts:
         self._buffer = classes.new_empty((max_rows, len(classes)))
         self._sum = torch.zeros_like(self._transposed)
 
-    def peaks(self, pixels: Tensor, hidden: tuple[Tensor, Tensor]) -> Tensor:
+    def peaks(self, pixels: Tensor, hidden: Tensor) -> Tensor:
         """Compute the logits and return the largest of each pixel."""
         self._pixels = pixels
         self._terms = torch.mm(pixels, self._transposed, out=self._buffer[: len(pixels)])
-        self._terms[hidden] = -FAR
+        hide(self._terms, hidden, -FAR)
         if self._num_kept is not None:
             logits, places = self._terms.topk(self._num_kept, dim=1)
             self._terms.fill_(-FAR).scatter_(1, places, logits)
@@ -79,7 +87,7 @@ class SharedProducts:
 class SharedDistances:
     """logit = -T ||e - w||: squared distances from a matrix product, the close ones from the difference."""
 
-    def __init__(self, classes: Tensor, scale: float, *, max_rows: int, num_kept: int | None) -> None:
+    def __init__(self, classes: Tensor, scale: float | Tensor, *, max_rows: int, num_kept: int | None) -> None:
         """Keep the R class embeddings (R, D), T and two buffers for chunks of `max_rows` pixels.
 
         Of a pixel's classes only the `num_kept` nearest count, or all.
@@ -97,13 +105,11 @@ class SharedDistances:
         self._sum = torch.zeros_like(self._with_ones.t().contiguous())
         self._close_sum = torch.zeros_like(classes)
 
-    def peaks(self, pixels: Tensor, hidden: tuple[Tensor, Tensor]) -> Tensor:
+    def peaks(self, pixels: Tensor, hidden: Tensor) -> Tensor:
         """Compute the distances and return the largest logit of each pixel."""
         self._pixels = pixels
-        norms = pixels.square().sum(dim=1, keepdim=True)
-        augmented = torch.cat([pixels, norms, torch.ones_like(norms)], dim=1)
-        squares = torch.mm(augmented, self._transposed, out=self._distance_buffer[: len(pixels)])
-        squares[hidden] = FAR
+        squares, norms = self._product_squares(pixels)
+        hide(squares, hidden, FAR)
         nearest = squares.amin(dim=1)
         suspects = (nearest <= CLOSE_SHARE * (norms[:, 0] + self._norms.amax())).nonzero().squeeze(1)
         self._close = self._mend_close(squares, norms, suspects)
@@ -114,6 +120,12 @@ class SharedDistances:
             squares.fill_(FAR).scatter_(1, places, kept)
         self._distances = squares.sqrt_()
         return nearest.sqrt_().mul_(-self._scale)
+
+    def _product_squares(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the squared distances (n, R) by the matrix product, and the pixels' squared norms (n, 1)."""
+        norms = pixels.square().sum(dim=1, keepdim=True)
+        augmented = torch.cat([pixels, norms, torch.ones_like(norms)], dim=1)
+        return torch.mm(augmented, self._transposed, out=self._distance_buffer[: len(pixels)]), norms
 
     def _mend_close(self, squares: Tensor, norms: Tensor, suspects: Tensor) -> tuple[Tensor, Tensor]:
         """Recompute the squared distances that lost their digits; return their rows and columns."""
@@ -132,7 +144,7 @@ class SharedDistances:
     def sums(self, offsets: Tensor) -> Tensor:
         """Turn the distances into softmax terms and return their sums."""
         terms = self._term_buffer[: len(offsets)]
-        self._terms = torch.add(-offsets[:, None], self._distances, alpha=-self._scale, out=terms).exp_()
+        self._terms = torch.add(-offsets[:, None], self._distances, alpha=-float(self._scale), out=terms).exp_()
         return self._terms.sum(dim=1)
 
     def gradients(self, weights: Tensor) -> Tensor:
@@ -143,9 +155,7 @@ class SharedDistances:
         pulls = self._terms.div_(self._distances)
         pulls[rows, columns] = 0.0
         weights = weights[:, None] * self._scale
-        sums = torch.mm(pulls, self._with_ones).mul_(weights)
-        grad_pixels = sums[:, :-1] - self._pixels * sums[:, -1:]
-        self._sum.addmm_(torch.cat([self._pixels * weights, weights], dim=1).t(), pulls)
+        grad_pixels = self._product_gradients(pulls, weights)
 
         # close terms would lose their digits in that difference too; at distance 0 there is no direction
         for row, column, term in self._pieces(rows, columns, close_terms):
@@ -155,6 +165,12 @@ class SharedDistances:
             grad_pixels.index_add_(0, row, toward)
             self._close_sum.index_add_(0, column, toward, alpha=-1)
         return grad_pixels
+
+    def _product_gradients(self, pulls: Tensor, weights: Tensor) -> Tensor:
+        """Return the pixels' gradient for the pulls (n, R) times the weights (n, 1), and remember the classes'."""
+        sums = torch.mm(pulls, self._with_ones).mul_(weights)
+        self._sum.addmm_(torch.cat([self._pixels * weights, weights], dim=1).t(), pulls)
+        return sums[:, :-1] - self._pixels * sums[:, -1:]
 
     def class_gradients(self) -> Tensor:
         """Return the gradient of the R classes."""
