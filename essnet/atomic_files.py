@@ -6,9 +6,12 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from essnet.config.errors import InputError
+
+if TYPE_CHECKING:  # every command reads this file, few of them a picture
+    from PIL.Image import Image
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -26,6 +29,12 @@ def write_json(path: Path, content: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=2) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_png(path: Path, picture: Image) -> None:
+    """Write a picture atomically, making the folder where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda temporary: picture.save(temporary, format="png"))
 
 
 def read_json(path: Path) -> Any:

@@ -52,7 +52,7 @@ def evaluate(
     from essnet.config import InputError, trial_from_mapping
     from essnet.data import build_dataset
     from essnet.training import Evaluation, load_model, open_checkpoint, resolve_device
-    from essnet.training.grown_classes import added_classes, old_and_new_miou
+    from essnet.training.grown_classes import old_and_new_miou
     from essnet.training.saved_predictions import SavedPredictions
 
     opened = open_checkpoint(checkpoint)
@@ -88,7 +88,7 @@ def evaluate(
     except KeyboardInterrupt:
         console.print("interrupted" + ("" if save is None else f"; the predictions in {save} are whole"), markup=False)
         raise typer.Exit(130) from None
-    metrics = {**result.metrics, **old_and_new_miou(result.counts, added_classes(checkpoint))}
+    metrics = {**result.metrics, **old_and_new_miou(result.counts, opened.classes.added)}
     for name, value in metrics.items():
         console.print(f"  {name:<20} {value:.4f}", markup=False)
     if save is not None:

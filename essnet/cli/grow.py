@@ -52,14 +52,14 @@ def grow(
     from essnet.data import read_class_table
     from essnet.training import open_checkpoint, resolve_device
     from essnet.training.checkpoint_folder import CheckpointFolder
-    from essnet.training.grown_classes import added_classes, grown_classes
+    from essnet.training.grown_classes import grown_classes
     from essnet.training.growth import check_can_grow, new_rows, write_grown
     from essnet.training.growth_examples import open_examples
 
     opened = open_checkpoint(checkpoint)
     check_can_grow(opened)
     names = read_class_table(classes).names
-    table = grown_classes(opened.classes, names, source=classes, added=added_classes(checkpoint))
+    table = grown_classes(opened.classes, names, source=classes)
     if examples is None:
         raise InputError(
             "--examples: is missing; new classes are found from labelled pixels: a folder with images/, masks/ and "

@@ -17,8 +17,8 @@ def load_sweep_trial(text: str, overrides: Sequence[str], *, output: Path) -> Tr
     """Return the configuration with which a sweep runs the trial `SWEEP/TRIAL_ID`, called `SWEEP-TRIAL_ID`.
 
     SWEEP is a sweep's folder, or its name below `output`; TRIAL_ID is the name of one of the folders in its `trials/`,
-    or the number with which that begins. Raises InputError if there is no such sweep or trial, or the trial has never
-    started.
+    or only the number with which that begins. Raises InputError if there is no such sweep or trial, or the trial has
+    never started.
     """
     from essnet.config import trial_from_mapping
     from essnet.config.overrides import with_overrides
@@ -31,7 +31,8 @@ def load_sweep_trial(text: str, overrides: Sequence[str], *, output: Path) -> Tr
     folder = SweepFolder(_sweep_folder(sweep.removesuffix("/trials"), output))
     folder.state()  # refuses a folder that is no sweep's
     ids = [record.trial_id for record in folder.records()]
-    found = [trial_id for trial_id in ids if trial_id == wanted or _number(trial_id) == _number(wanted) is not None]
+    number = int(wanted) if wanted.isdecimal() else None
+    found = [trial_id for trial_id in ids if trial_id == wanted or _number(trial_id) == number is not None]
     if not found:
         known = ", ".join(ids[:10]) + (", ..." if len(ids) > 10 else "")
         raise InputError(f"--from-trial: {folder.path} has no trial {wanted!r}; there are {known or 'none yet'}")
@@ -48,6 +49,6 @@ def _sweep_folder(sweep: str, output: Path) -> Path:
 
 
 def _number(trial_id: str) -> int | None:
-    """The number with which a trial's name begins: 3 for `003`, `3` and `003-knn_softmax`."""
+    """The number with which a trial's name begins: 3 for `003-knn_softmax`."""
     digits = trial_id.partition("-")[0]
     return int(digits) if digits.isdecimal() else None

@@ -50,7 +50,8 @@ def train(
             "--overfit",
             metavar="N",
             min=1,
-            help="Train and evaluate on the first N training images, without augmentation: val/miou must reach 1.",
+            help="Train and evaluate on the first N training images, without augmentation: val/miou must come close "
+            "to 1.",
             show_default=False,
         ),
     ] = None,
@@ -107,13 +108,10 @@ def train(
     from essnet.tracking import MlflowTracker, RunStore, default_uri
     from essnet.training import Trainer, interruption_by_signal
     from essnet.training.overfitting import overfit_trial
-    from essnet.training.step_profile import WARM_UP_STEPS, StepProfile
+    from essnet.training.step_profile import StepProfile, check_enough_steps
 
-    if profile and trial.trainer.max_steps <= WARM_UP_STEPS:
-        raise InputError(
-            f"--profile: warms up for {WARM_UP_STEPS} steps, but trainer.max_steps is {trial.trainer.max_steps}; "
-            "take more"
-        )
+    if profile:
+        check_enough_steps(trial.trainer.max_steps)
     console = people_console(as_json)
     check_writable(output / "train")
     directory = _run_folder(output / "train", trial.name, resume=resume).absolute()
@@ -153,6 +151,8 @@ def train(
             adapt_trial=None if overfit is None else overfit_trial(overfit),
             resume=resume,
         )
+        if profile:
+            check_enough_steps(trial.trainer.max_steps, taken=trainer.step)
         if trial.tracking.uri is None:
             output.mkdir(parents=True, exist_ok=True)
         # Before the run's folder is made: a store that does not answer leaves nothing behind.

@@ -52,13 +52,6 @@ class ConfusionCounts:
         counted = torch.stack([self._count(ids) for ids in (truth, predicted, both)])
         self._counts = self._counts.to(counted.device) + counted
 
-    def merge(self, other: ConfusionCounts) -> None:
-        """Add the counts of another; raises ValueError unless it has as many classes."""
-        if other.num_classes != self.num_classes:
-            raise ValueError(f"counts of {other.num_classes} classes cannot be added to {self.num_classes}")
-        self._counts = self._counts.to(other._counts.device) + other._counts
-        self._outside = self._outside.to(other._outside.device) + other._outside
-
     def true(self) -> Tensor:
         """Return how many pixels of each class there were, (C,) int64."""
         return self._read()[0]
@@ -66,10 +59,6 @@ class ConfusionCounts:
     def predicted(self) -> Tensor:
         """Return how often each class was predicted where a pixel counts, (C,) int64."""
         return self._read()[1]
-
-    def hits(self) -> Tensor:
-        """Return how often each class was predicted where it was true, (C,) int64."""
-        return self._read()[2]
 
     def per_class_iou(self) -> Tensor:
         """Return the IoU of each class, (C,) float64; NaN for a class in neither truth nor prediction."""

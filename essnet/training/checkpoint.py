@@ -32,6 +32,15 @@ _FILES = (*_SUMMED, "config.yaml", "classes.json")
 
 
 @dataclass(frozen=True)
+class LoadedCheckpoint:
+    """A checkpoint of which all is read."""
+
+    checkpoint: Checkpoint
+    weights: Mapping[str, torch.Tensor]
+    trainer_state: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint on disk, its small parts read."""
 
@@ -68,6 +77,10 @@ class Checkpoint:
         except Exception as error:  # whatever torch.load meets in a damaged file
             raise InputError(f"{path}: damaged ({_first_line(error)})") from None
         return state
+
+    def load(self) -> LoadedCheckpoint:
+        """Read all of it; raises what `weights` and `trainer_state` do."""
+        return LoadedCheckpoint(self, weights=self.weights(), trainer_state=self.trainer_state())
 
     def _check_sum(self, name: str) -> None:
         path = self.path / "checksums.json"

@@ -14,7 +14,13 @@ import torch
 
 from essnet.config import InputError, TrialConfig
 from essnet.data import ClassTable
-from essnet.training.checkpoint import Checkpoint, open_checkpoint, remove_checkpoint, sync_to_disk, write_checkpoint
+from essnet.training.checkpoint import (
+    LoadedCheckpoint,
+    open_checkpoint,
+    remove_checkpoint,
+    sync_to_disk,
+    write_checkpoint,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -42,8 +48,8 @@ class CheckpointFolder:
         """Return the best checkpoint, or None."""
         return self._target("best")
 
-    def newest_whole(self) -> Checkpoint | None:
-        """Return the newest checkpoint that can be gone on from, or None where there are none at all.
+    def newest_whole(self) -> LoadedCheckpoint | None:
+        """Read the newest checkpoint that can be gone on from; None where there are none at all.
 
         One that is damaged is named in a warning, and the one before it taken.
 
@@ -55,15 +61,13 @@ class CheckpointFolder:
         errors = []
         for path in self._newest_first():
             try:
-                checkpoint = open_checkpoint(path)
-                checkpoint.weights()
-                checkpoint.trainer_state()
+                loaded = open_checkpoint(path).load()
             except InputError as error:
                 errors.append(error)
                 continue
             for damage in errors:
                 _logger.warning("%s; going on from %s instead", damage, path.name)
-            return checkpoint
+            return loaded
         if errors:
             raise errors[0]
         return None

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from essnet.config import TrialConfig
 from essnet.data import ClassTable, SegmentationDataset, eval_loader, prediction_sheet
+from essnet.data.loading import Batch
 from essnet.labels import IGNORE_INDEX
 from essnet.metrics import ConfusionCounts
 from essnet.models import SegmentationModel
 from essnet.training.center_crop import CenterCroppedDataset
 from essnet.training.views import Views, averaged_outputs, views_of
 
-Batches: TypeAlias = Iterable[tuple[Tensor, Tensor]]
 SeeBatch: TypeAlias = Callable[[Tensor, Tensor, Tensor], None]
 """Called with a batch's images (B, 3, H, W) uint8, targets and predictions (B, H, W) int64."""
 
@@ -132,7 +132,7 @@ class Evaluation:
 @torch.no_grad()
 def count_batches(
     model: SegmentationModel,
-    batches: Batches,
+    batches: Iterable[Batch],
     *,
     counts: ConfusionCounts,
     device: torch.device,

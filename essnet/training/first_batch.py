@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from essnet.atomic_files import write_atomically
+from essnet.atomic_files import write_png
 from essnet.data import ClassTable
 from essnet.data.loading import Batch
 from essnet.data.pictures import label_sheet
@@ -22,6 +22,4 @@ def save_first_batch(path: Path, batch: Batch, *, classes: ClassTable) -> None:
         (f"image {number} of {len(images)}", image, target)
         for number, (image, target) in enumerate(zip(images, targets, strict=True), start=1)
     ]
-    sheet = label_sheet(rows[:MOST_IMAGES], classes)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda temporary: sheet.save(temporary, format="png"))
+    write_png(path, label_sheet(rows[:MOST_IMAGES], classes))

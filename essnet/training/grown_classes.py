@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from essnet.config import InputError
 from essnet.data import ClassTable, class_colours
@@ -14,31 +11,10 @@ from essnet.data.class_table import Colour
 from essnet.metrics import ConfusionCounts
 
 
-@dataclass(frozen=True)
-class GrownClassTable(ClassTable):
-    """A class table whose rows from `first_added` on were added after training.
-
-    In JSON these rows say `"added": true`, which any reader of class tables passes over.
-    """
-
-    first_added: int = 0
-
-    @property
-    def added(self) -> range:
-        """Class indices of the added classes."""
-        return range(self.first_added, self.num_classes)
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return the rows of `ClassTable.to_json`, those of added classes marked."""
-        rows = super().to_json()
-        return [{**row, "added": True} if row["id"] in self.added else row for row in rows]
-
-
-def grown_classes(old: ClassTable, names: Sequence[str], *, source: Path, added: range) -> GrownClassTable:
+def grown_classes(old: ClassTable, names: Sequence[str], *, source: Path) -> ClassTable:
     """Return `old` with `names` behind it; all that is there keeps its index, name and colour.
 
-    `source` is the file of the names, for messages; `added` are the indices in `old` that were added before. Raises
-    InputError for a name that is there already.
+    `source` is the file of the names, for messages. Raises InputError for a name that is there already.
     """
     known = {name: index for index, name in enumerate(old.names)}
     for line, name in enumerate(names, start=1):
@@ -48,24 +24,7 @@ def grown_classes(old: ClassTable, names: Sequence[str], *, source: Path, added:
                 "name new classes only"
             )
     palette = None if old.palette is None else (*old.palette, *_free_colours(old.palette, len(names)))
-    return GrownClassTable(names=(*old.names, *names), palette=palette, first_added=added.start)
-
-
-def added_classes(checkpoint: Path) -> range:
-    """Class indices that were added to a checkpoint after training; empty for one that has not grown.
-
-    Raises InputError if `classes.json` is damaged.
-    """
-    path = checkpoint / "classes.json"
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        marks = [row.get("added", False) is True for row in rows]
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error})") from None
-    first = marks.index(True) if True in marks else len(marks)
-    if not all(marks[first:]):
-        raise InputError(f"{path}: damaged; added classes must stand behind all others")
-    return range(first, len(marks))
+    return ClassTable(names=(*old.names, *names), palette=palette, first_added=old.added.start)
 
 
 def old_and_new_miou(counts: ConfusionCounts, added: range) -> dict[str, float]:

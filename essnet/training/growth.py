@@ -17,14 +17,13 @@ from torchvision import tv_tensors
 
 from essnet.config import InputError, TrialConfig
 from essnet.config.data import PicturesData
-from essnet.data import PairedFilesDataset, eval_loader
+from essnet.data import ClassTable, PairedFilesDataset, eval_loader
 from essnet.data.loading import Batch, BatchLoader, Sample
 from essnet.labels import IGNORE_INDEX
 from essnet.losses import embedding_softmax_loss
 from essnet.models import EmbeddingOutput, SegmentationModel
 from essnet.training.checkpoint import Checkpoint
 from essnet.training.checkpoint_folder import CheckpointFolder
-from essnet.training.grown_classes import GrownClassTable
 from essnet.training.trial import load_model
 
 _TABLE = "output_layer.class_embeddings"
@@ -59,7 +58,7 @@ def new_rows(
     checkpoint: Checkpoint,
     examples: PairedFilesDataset,
     *,
-    classes: GrownClassTable,
+    classes: ClassTable,
     device: torch.device,
     learn_steps: int = 0,
     progress: Progress | None = None,
@@ -115,7 +114,7 @@ def write_grown(
     checkpoint: Checkpoint,
     rows: Tensor,
     *,
-    classes: GrownClassTable,
+    classes: ClassTable,
     name: str,
     folder: CheckpointFolder,
 ) -> None:
@@ -169,7 +168,7 @@ def _sums(
     return sums, pixels
 
 
-def _check_pixels(pixels: Tensor, classes: GrownClassTable, *, old: int, learn: bool) -> None:
+def _check_pixels(pixels: Tensor, classes: ClassTable, *, old: int, learn: bool) -> None:
     without = [classes.names[index] for index in range(old, classes.num_classes) if pixels[index] == 0]
     if without:
         more = f" (and {len(without) - 1} more)" if len(without) > 1 else ""

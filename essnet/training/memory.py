@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import sys
 import tempfile
@@ -13,9 +12,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity
 
 from essnet.models import SegmentationModel
+from essnet.training.quiet_profiler import quiet_profiler
 
 _MIB = 2**20
 
@@ -69,9 +69,7 @@ def extra_memory_mib(work: Callable[[], None], device: torch.device) -> float:
         work()
         torch.cuda.synchronize(device)
         return (torch.cuda.max_memory_allocated(device) - before) / _MIB
-    # The profiler's own messages (a GPU driver it did not find) are nothing the user could mend.
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with quiet_profiler(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         work()
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"

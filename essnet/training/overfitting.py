@@ -48,13 +48,15 @@ class FirstItems(Dataset[Sample]):
 def overfit_config(config: TrialConfig, count: int) -> TrialConfig:
     """Return the trial of the same name and `-overfit-<count>` that learns `count` images by heart.
 
-    It evaluates on what it trains with, and no image is seen more often than another.
+    It evaluates on what it trains with, and as that is: one look at each whole image. No image is seen more often
+    than another.
     """
+    as_trained = {"split": "train", "protocol": "full", "scales": [1.0], "flip": False}
     return config.model_copy(
         update={
             "name": f"{config.name[:80]}-overfit-{count}",
             "data": config.data.model_copy(update={"sampling": SamplingConfig()}),
-            "evaluation": config.evaluation.model_copy(update={"split": "train", "protocol": "full"}),
+            "evaluation": config.evaluation.model_copy(update=as_trained),
         }
     )
 

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from essnet.atomic_files import write_atomically
+from essnet.atomic_files import write_png
 from essnet.data import ClassTable, colour_overlay
-from essnet.data.transforms import PADDING_COLOUR
 from essnet.models import SegmentationModel
+from essnet.training.image_sizes import padded
 
 
 @torch.no_grad()
@@ -24,13 +24,9 @@ def predict_image(model: SegmentationModel, image: npt.NDArray[np.uint8]) -> npt
     image (H, W, 3) uint8 of any size -> (H, W) uint16.
     """
     height, width = image.shape[:2]
-    multiple = model.stride_multiple
-    bottom = max(-height % multiple, model.minimum_side - height)
-    right = max(-width % multiple, model.minimum_side - width)
-    padded = torch.tensor(PADDING_COLOUR, dtype=torch.uint8).repeat(height + bottom, width + right, 1)
-    padded[:height, :width] = torch.from_numpy(np.array(image))
-    batch = padded.permute(2, 0, 1)[None].to(next(model.parameters()).device)
-    ids = model.output_layer.predict(model(batch), (height + bottom, width + right))[0, :height, :width]
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+    batch = padded(pixels.to(next(model.parameters()).device), model)
+    ids = model.output_layer.predict(model(batch), (batch.shape[-2], batch.shape[-1]))[0, :height, :width]
     return ids.cpu().numpy().astype(np.uint16)
 
 
@@ -44,11 +40,11 @@ def save_prediction(
 ) -> tuple[Path, Path]:
     """Write `<stem>.png` (16-bit class indices) and `<stem>_overlay.png`; return both paths."""
     labels, overlay = (stem.with_name(name) for name in result_names(stem.name))
-    write_atomically(labels, lambda path: Image.fromarray(ids).save(path, format="png"))
+    write_png(labels, Image.fromarray(ids))
     coloured = colour_overlay(
         torch.from_numpy(np.array(image)).permute(2, 0, 1),
         torch.from_numpy(ids.astype(np.int64)),
         classes.colours,
     )
-    write_atomically(overlay, lambda path: Image.fromarray(coloured).save(path, format="png"))
+    write_png(overlay, Image.fromarray(coloured))
     return labels, overlay

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from essnet.config import InputError
 from essnet.models import SegmentationModel
-from essnet.training.checkpoint import Checkpoint
+from essnet.training.checkpoint import LoadedCheckpoint
 from essnet.training.performance import Performance
 from essnet.training.trial import load_weights
 from essnet.training.weight_average import WeightAverage
@@ -66,21 +66,21 @@ class TrainingState:
         copied: dict[str, Any] = _copied(state)
         return copied
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def restore(self, loaded: LoadedCheckpoint) -> None:
         """Go on from a checkpoint of the same trial.
 
         Raises
         ------
         InputError
-            If its files are damaged, or lack what the configuration beside them calls for.
+            If its files lack what the configuration beside them calls for.
         """
-        state = checkpoint.trainer_state()
+        path, state = loaded.checkpoint.path, loaded.trainer_state
         try:
             if self.average is None:
-                load_weights(self.model, checkpoint)
+                load_weights(self.model, loaded.weights, source=path)
             else:
                 self.model.load_state_dict(state["trained_weights"])
-                self.average.load_state_dict(state["average"], weights=checkpoint.weights())
+                self.average.load_state_dict(state["average"], weights=loaded.weights)
             if self.scaler is not None:
                 self.scaler.load_state_dict(state["scaler"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -94,7 +94,7 @@ class TrainingState:
             if isinstance(error, InputError):
                 raise
             reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{checkpoint.path / 'trainer.pt'}: does not fit its config.yaml ({reason})") from None
+            raise InputError(f"{path / 'trainer.pt'}: does not fit its config.yaml ({reason})") from None
 
 
 def _copied(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +11,8 @@ from torch.profiler import ProfilerActivity, profile, schedule
 from typing_extensions import Self
 
 from essnet.atomic_files import write_atomically
+from essnet.config import InputError
+from essnet.training.quiet_profiler import quiet_profiler
 
 RANGES = ("data", "forward", "loss", "backward", "optimizer")
 """What a step consists of, in the order in which it happens; the loop marks these by `step_range`."""
@@ -23,6 +24,19 @@ _PREFIX = "essnet/"
 def step_range(name: str) -> torch.profiler.record_function:
     """Mark a part of a step, one of `RANGES`: costs microseconds, and is seen by a profiler that runs."""
     return torch.profiler.record_function(_PREFIX + name)
+
+
+def check_enough_steps(max_steps: int, *, taken: int = 0) -> None:
+    """Raise InputError if the steps that are left of a run end before one is recorded."""
+    if max_steps - taken > WARM_UP_STEPS:
+        return
+    warms_up = f"--profile: warms up for {WARM_UP_STEPS} steps, but"
+    if taken:
+        raise InputError(
+            f"{warms_up} of trainer.max_steps={max_steps} only {max_steps - taken} are left; "
+            "profile a new run, without --resume"
+        )
+    raise InputError(f"{warms_up} trainer.max_steps is {max_steps}; take more")
 
 
 class StepProfile:
@@ -39,12 +53,10 @@ class StepProfile:
         self._done = done
         self._recorded = 0
         self._steps = 0
-        # The profiler's own messages (a GPU driver it did not find) are nothing the user could mend.
-        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
         activities = [ProfilerActivity.CPU]
         if device.type == "cuda":  # not yet run on a GPU
             activities.append(ProfilerActivity.CUDA)
-        self._profiler = profile(
+        self._profiler = quiet_profiler(
             activities=activities,
             schedule=schedule(wait=WARM_UP_STEPS - 1, warmup=1, active=PROFILED_STEPS, repeat=1),
             on_trace_ready=self._write,

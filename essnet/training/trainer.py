@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import torch
-from PIL import Image
 
-from essnet.atomic_files import write_atomically, write_json
+from essnet.atomic_files import write_json
 from essnet.config import TrialConfig
-from essnet.data.loading import Batch
 from essnet.training.batches import TrainBatches
 from essnet.training.checkpoint_folder import CheckpointFolder
 from essnet.training.checkpoint_writer import CheckpointWriter
-from essnet.training.embedding_statistics import embedding_statistics
 from essnet.training.evaluation import Evaluation
-from essnet.training.first_batch import save_first_batch
-from essnet.training.loss_watch import LossWatch, NonFiniteLossError
-from essnet.training.memory import loss_memory_mib
+from essnet.training.loss_watch import LossWatch
 from essnet.training.optimization import base_learning_rate, build_optimizer, build_schedule
 from essnet.training.overfitting import AdaptTrial
 from essnet.training.performance import Performance
-from essnet.training.result import History, TrainResult
+from essnet.training.result import TrainResult
 from essnet.training.resume import check_same_trial
+from essnet.training.run_evaluations import Report, RunEvaluations
 from essnet.training.state import TrainingState
 from essnet.training.step import OptimizerStep
-from essnet.training.step_profile import step_range
 from essnet.training.tracker import NullTracker, Tracker
 from essnet.training.trial import Trial, build_trial
+from essnet.training.watched_batches import watched_batches
 from essnet.training.weight_average import WeightAverage
-
-__all__ = ["NonFiniteLossError", "Report", "Trainer"]
-
-Report = Callable[[int, Mapping[str, float]], None]
-"""Called with (step, metrics)."""
 
 
 class Trainer:
@@ -93,7 +84,7 @@ class Trainer:
         self.checkpoints = CheckpointFolder(directory / "checkpoints", keep=config.trainer.keep_checkpoints)
         resume_from = self.checkpoints.newest_whole() if resume else None
         if resume_from is not None:
-            check_same_trial(resume_from.config, config)
+            check_same_trial(resume_from.checkpoint.config, config)
         if config.trainer.num_threads is not None:
             torch.set_num_threads(config.trainer.num_threads)
         _set_deterministic(config.trainer.deterministic)
@@ -106,13 +97,9 @@ class Trainer:
         self.optimizer = build_optimizer(model.parameter_groups(), config.optimizer)
         self.schedule = build_schedule(self.optimizer, config.schedule, max_steps=config.trainer.max_steps)
         self._tracker: Tracker = NullTracker()
-        self._report = report
         self._progress = progress
         self._should_stop = should_stop if should_stop is not None else lambda: False
-        self._max_eval_batches = max_eval_batches
         self._batches = TrainBatches(self.trial)
-        self._evaluation = Evaluation(config, self.trial.eval_data, model=model, device=device)
-        self._history = History(directory / "history.jsonl")
         # Not a method: data loaders' workers end at once only where no cycle of references holds them.
         self._watch = LossWatch(device, explain=partial(_explain_non_finite, self.trial, self._batches))
         self._step = OptimizerStep(
@@ -136,8 +123,15 @@ class Trainer:
             average=None if decay is None else WeightAverage(model, decay=decay),
             scaler=self._step.precision.scaler,
         )
+        self._evaluations = RunEvaluations(
+            Evaluation(config, self.trial.eval_data, model=model, device=device),
+            state=self.state,
+            directory=directory,
+            num_pictures=config.evaluation.num_pictures,
+            max_batches=max_eval_batches,
+            report=report,
+        )
         self._writer = CheckpointWriter(self.checkpoints, config=config, classes=self.trial.train_data.classes)
-        self._to_report: tuple[int, Mapping[str, float]] | None = None
         if resume_from is not None:
             self.state.restore(resume_from)
             best_step = self.checkpoints.go_on_from(self.step, best_step=self.state.best_step)
@@ -148,10 +142,6 @@ class Trainer:
     def step(self) -> int:
         """How many steps were taken."""
         return self.state.step
-
-    @step.setter
-    def step(self, step: int) -> None:
-        self.state.step = step
 
     def track_with(self, tracker: Tracker) -> None:
         """Send metrics and pictures to `tracker` from now on."""
@@ -166,7 +156,7 @@ class Trainer:
             If a loss, or the norm of a gradient, is NaN or infinite.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._history.rewind(self.step)
+        self._evaluations.rewind()
         if self.trial.train_labels is not None:
             counts = self.trial.train_labels.to_json(self.trial.train_data.classes)
             write_json(self.directory / "label_histogram.json", counts)
@@ -191,39 +181,41 @@ class Trainer:
         return result
 
     def _take_steps(self) -> None:
-        config, performance, watch = self.config.trainer, self._performance, self._watch
-        if self.step >= config.max_steps:
+        config, state, performance = self.config.trainer, self.state, self._performance
+        if state.step >= config.max_steps:
             return
         evaluate_every = self.config.evaluation.every_steps or config.max_steps
         checkpoint_every = config.checkpoint_every_steps or evaluate_every
-        batches = self._with_loss_memory(self._with_picture(self._timed(self._batches.after(self.step))))
+        batches = watched_batches(
+            self._batches.after(state.step),
+            trial=self.trial,
+            precision=self._step.precision,
+            performance=performance,
+            picture=self.directory / "first_batch.png",
+            tracker=self._tracker,
+        )
         self.trial.model.train()
         performance.begin()
         stopped = False
-        while self.step < config.max_steps and not stopped:
-            step = self.step + 1
+        while state.step < config.max_steps and not stopped:
+            step = state.step + 1
             evaluate_now = step % evaluate_every == 0 or step == config.max_steps
             log_now = step % config.log_every_steps == 0 or evaluate_now
             learning_rate = base_learning_rate(self.optimizer)
             self._step.take(step, islice(batches, config.accumulate_steps), measure_norm=log_now)
-            if self.state.average is not None:
-                self.state.average.update()
-            self.step = step
+            if state.average is not None:
+                state.average.update()
+            state.step = step
             performance.add_step()
 
             if log_now:
-                watch.wait()  # the one point at which the host waits for a GPU
-                figures = {"train/loss": watch.loss, "train/lr": learning_rate, **performance.end_interval()}
-                if watch.gradient_norm is not None:
-                    figures["train/gradient_norm"] = watch.gradient_norm
-                self._tracker.log(step, figures)
-                performance.begin_interval()
+                self._log(learning_rate)
             if self._progress is not None:
-                self._progress(step, {"train/loss": watch.loss})
+                self._progress(step, {"train/loss": self._watch.loss})
             if evaluate_now:
                 self._settle()
                 performance.note_peak_memory()
-                self._evaluate()
+                self._evaluations.evaluate(self._tracker)
             stopped = self._should_stop()
             if evaluate_now or stopped or step % checkpoint_every == 0:
                 self._save()
@@ -231,58 +223,15 @@ class Trainer:
             if self._writer.has_finished():
                 self._settle()
 
-    def _with_picture(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Draw the first batch, unless a picture of the run's is there."""
-        path = self.directory / "first_batch.png"
-        if path.exists():
-            return batches
-        batch = next(batches)
-        save_first_batch(path, batch, classes=self.trial.train_data.classes)
-        self._tracker.log_artifact(path, "")
-        return chain([batch], batches)
-
-    def _with_loss_memory(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Measure the memory of output layer and loss with the first batch, unless it is known."""
-        memory, trial = self._performance.memory, self.trial
-        if "perf/loss_memory_mib" in memory:
-            return batches
-        images, targets = next(batches)
-        with self._step.precision.autocast():
-            memory["perf/loss_memory_mib"] = loss_memory_mib(
-                trial.model, images.to(trial.device), targets.to(trial.device)
-            )
-        return chain([(images, targets)], batches)
-
-    def _timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        while True:
-            with self._performance.data_wait(), step_range("data"):
-                batch = next(batches)
-            yield batch
-
-    def _evaluate(self) -> None:
-        """Evaluate, log, draw, and note whether this is the best so far."""
-        state, step = self.state, self.step
-        with self._performance.evaluation():
-            result = self._evaluation.run(
-                state.evaluated_model,
-                max_batches=self._max_eval_batches,
-                num_pictures=self.config.evaluation.num_pictures,
-            )
-            embeddings = embedding_statistics(state.evaluated_model.output_layer, predicted=result.counts.predicted())
-        metrics = {**result.metrics, **embeddings}
-        self._tracker.log(step, {**metrics, **self._performance.evaluation_figures()})
-        self._history.append(step, {**metrics, **self._performance.summary()})
-        if result.picture is not None:
-            self._keep_picture(result.picture)
-        self._to_report = step, metrics
-        if not state.best or metrics["val/miou"] > state.best["val/miou"]:
-            state.best_step, state.best = step, metrics
-
-    def _keep_picture(self, picture: Image.Image) -> None:
-        path = self.directory / "predictions" / f"step-{self.step:06d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda temporary: picture.save(temporary, format="png"))
-        self._tracker.log_artifact(path, "predictions")
+    def _log(self, learning_rate: float) -> None:
+        """Log the figures of the last step, and how long those since the last log took."""
+        watch = self._watch
+        watch.wait()  # between evaluations and checkpoints the loop waits for a GPU here alone, float16 aside
+        figures = {"train/loss": watch.loss, "train/lr": learning_rate, **self._performance.end_interval()}
+        if watch.gradient_norm is not None:
+            figures["train/gradient_norm"] = watch.gradient_norm
+        self._tracker.log(self.step, figures)
+        self._performance.begin_interval()
 
     def _save(self) -> None:
         """Copy what a checkpoint needs, and have it written while training goes on."""
@@ -302,11 +251,7 @@ class Trainer:
         Raises what the writing raised.
         """
         self._writer.wait()
-        if self._to_report is not None:
-            to_report, self._to_report = self._to_report, None
-            if self._report is not None:
-                # Last of all: a scheduler may end the run in this call, and then everything is on disk.
-                self._report(*to_report)
+        self._evaluations.report()  # last of all: a scheduler may end the run in this call, with everything on disk
 
 
 def _explain_non_finite(trial: Trial, batches: TrainBatches, step: int) -> str:

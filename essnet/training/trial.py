@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from essnet.config import InputError, TrialConfig
 from essnet.data import SegmentationDataset, build_dataset, build_transform
@@ -17,6 +18,7 @@ from essnet.data.loading import Transform
 from essnet.models import SegmentationModel, build_model
 from essnet.training.checkpoint import Checkpoint
 from essnet.training.device import resolve_device
+from essnet.training.image_sizes import check_crop_size
 from essnet.training.initial_weights import load_initial_weights
 
 _logger = logging.getLogger(__name__)
@@ -77,7 +79,7 @@ def build_trial(
         left_out = load_initial_weights(model, initial_weights, classes=train_data.classes)
         if left_out is not None:
             _logger.warning(left_out)
-    _check_crop_size(config, model)
+    check_crop_size(config, model)
     if config.trainer.batch_size < model.minimum_batch:
         raise InputError(
             f"trainer.batch_size: found {config.trainer.batch_size}; {config.model.architecture} normalises over the "
@@ -113,36 +115,20 @@ def load_model(checkpoint: Checkpoint, *, device: torch.device) -> SegmentationM
         num_classes=checkpoint.classes.num_classes,
         pretrained=False,
     )
-    load_weights(model, checkpoint)
+    load_weights(model, checkpoint.weights(), source=checkpoint.path)
     return model.to(device).to(memory_format=torch.channels_last).eval()
 
 
-def load_weights(model: SegmentationModel, checkpoint: Checkpoint) -> None:
-    """Load a checkpoint's weights into a model.
+def load_weights(model: SegmentationModel, weights: Mapping[str, Tensor], *, source: Path) -> None:
+    """Load the weights of the checkpoint `source` into a model.
 
     Raises
     ------
     InputError
-        If the weights are damaged or another model's.
+        If the weights are another model's.
     """
     try:
-        model.load_state_dict(checkpoint.weights())
+        model.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{checkpoint.path}: the weights do not fit its config.yaml ({reason})") from None
-
-
-def _check_crop_size(config: TrialConfig, model: SegmentationModel) -> None:
-    multiple = model.stride_multiple
-    for size in config.data.crop_height_width:
-        if size % multiple:
-            nearest = max(multiple, round(size / multiple) * multiple)
-            raise InputError(
-                f"data.crop_size={config.data.crop_size} must be divisible by {multiple}, the stride of "
-                f"{config.model.architecture} with {config.model.encoder}; nearest is {nearest}"
-            )
-    if min(config.data.crop_height_width) < model.minimum_side:
-        raise InputError(
-            f"data.crop_size={config.data.crop_size} is too small for {config.model.architecture}; "
-            f"at least {model.minimum_side}"
-        )
+        raise InputError(f"{source}: the weights do not fit its config.yaml ({reason})") from None

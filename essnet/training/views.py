@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import v2
 
-from essnet.config import InputError, TrialConfig
-from essnet.data.transforms import PADDING_COLOUR
+from essnet.config import TrialConfig
+from essnet.data.image_regions import resized_region
 from essnet.models import EmbeddingOutput, SegmentationModel
+from essnet.training.image_sizes import check_crop_size, padded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +46,7 @@ def views_of(config: TrialConfig, model: SegmentationModel) -> Views:
     window = None
     if asked.protocol == "sliding":
         window = config.data.crop_height_width
-        for side in window:
-            fitting = max(model.minimum_side, -(-side // model.stride_multiple) * model.stride_multiple)
-            if side != fitting:
-                raise InputError(
-                    f"data.crop_size={config.data.crop_size}: evaluation.protocol=sliding takes windows of this size, "
-                    f"and {config.model.architecture} with {config.model.encoder} needs multiples of "
-                    f"{model.stride_multiple}, at least {model.minimum_side}; take {fitting}"
-                )
+        check_crop_size(config, model)
     return Views(window=window, overlap=asked.overlap, scales=tuple(asked.scales), flip=asked.flip)
 
 
@@ -85,12 +78,12 @@ def _average_at_scale(model: SegmentationModel, images: Tensor, scale: float, vi
     """Return the average of all windows of the scaled images, (B, K, H, W) at the images' own size."""
     height, width = images.shape[-2:]
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    padded = images if size == (height, width) else _padded(_resized(images, size), model)
-    rows, columns = padded.shape[-2:]
+    looked_at = images if size == (height, width) else padded(_resized(images, size), model)
+    rows, columns = looked_at.shape[-2:]
     total: Tensor | None = None
     seen = torch.zeros((rows, columns), device=images.device)
     for window in _windows((rows, columns), views):
-        part = padded[..., window[0], window[1]]
+        part = looked_at[..., window[0], window[1]]
         votes = _votes(model, part)
         if views.flip:
             votes = votes + _votes(model, part.flip(-1)).flip(-1)
@@ -142,17 +135,5 @@ def _starts(*, length: int, side: int, overlap: float) -> list[int]:
 
 
 def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
-    resized: Tensor = v2.functional.resize(images, list(size), v2.InterpolationMode.BILINEAR, antialias=True)
-    return resized
-
-
-def _padded(images: Tensor, model: SegmentationModel) -> Tensor:
-    """Pad to the right and below to a size that the network takes."""
-    height, width = images.shape[-2:]
-    multiple, least = model.stride_multiple, model.minimum_side
-    rows, columns = (-(-max(side, least) // multiple) * multiple for side in (height, width))
-    padded = torch.tensor(PADDING_COLOUR, dtype=images.dtype, device=images.device)[:, None, None].repeat(
-        len(images), 1, rows, columns
-    )
-    padded[..., :height, :width] = images
-    return padded
+    whole = (slice(0, images.shape[-2]), slice(0, images.shape[-1]))
+    return torch.stack([resized_region(image, whole, size=size) for image in images])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -51,7 +52,7 @@ class WeightAverage:
         """Return what the average's weights do not say."""
         return {"steps": self._steps}
 
-    def load_state_dict(self, state: dict[str, Any], *, weights: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Any], *, weights: Mapping[str, Tensor]) -> None:
         """Go on from the state and the averaged weights of a checkpoint."""
         self._steps = state["steps"]
         self.model.load_state_dict(weights)

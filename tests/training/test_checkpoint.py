@@ -283,7 +283,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
     damage(tmp_path / "step-000003" / name, how)
     found = CheckpointFolder(tmp_path, keep=2).newest_whole()
     assert found is not None
-    assert found.path == tmp_path / "step-000002"
+    assert found.checkpoint.path == tmp_path / "step-000002"
     (warning,) = caplog.messages
     assert "step-000003" in warning
     assert name in warning
@@ -292,7 +292,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
     damage(tmp_path / "step-000002" / name, how)
     found = CheckpointFolder(tmp_path, keep=2).newest_whole()
     assert found is not None
-    assert found.path == tmp_path / "step-000001"
+    assert found.checkpoint.path == tmp_path / "step-000001"
     damage(tmp_path / "step-000001" / name, how)
     with pytest.raises(InputError, match="step-000003"):
         CheckpointFolder(tmp_path, keep=2).newest_whole()

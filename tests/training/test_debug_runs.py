@@ -13,9 +13,12 @@ import yaml
 from PIL import Image
 from torch import Tensor
 
+from essnet.atomic_files import write_json
 from essnet.cli.app import main
+from essnet.cli.sweep_trial import load_sweep_trial
 from essnet.config import InputError
 from essnet.models import FullSoftmaxOutput
+from essnet.sweep.folder import _STATE_KEYS, SweepFolder, TrialRecord
 from essnet.tracking import RunStore, default_uri
 from essnet.training import Trainer, open_checkpoint
 from essnet.training.overfitting import overfit_config, overfit_trial
@@ -83,6 +86,12 @@ def test_overfitting_sees_the_same_pixels_in_training_and_evaluation(tmp_path: P
     seen = {image.numpy().tobytes() for _ in range(4) for image in next(batches)[0]}
     assert seen == evaluated
     assert len(evaluated) == 3
+
+
+def test_what_is_learned_by_heart_is_evaluated_as_it_was_seen() -> None:
+    asked = {"evaluation.protocol": "sliding", "evaluation.scales": [0.5, 1.0], "evaluation.flip": True}
+    plain, other = (overfit_config(tiny_trial(overrides), 3).evaluation for overrides in ({}, asked))
+    assert other == plain
 
 
 def test_more_images_than_there_are(tmp_path: Path) -> None:
@@ -162,6 +171,28 @@ def _spend(seconds: float, waiting: Tensor) -> None:
         waiting.add_(1)
 
 
+def test_a_resumed_run_with_too_few_steps_left_is_not_profiled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_trial(tmp_path, **{"trainer.max_steps": 8})
+    directory = tmp_path / "runs" / "train" / "tiny"
+    reached = 0
+
+    def progress(step: int, _: object) -> None:
+        nonlocal reached
+        reached = step
+
+    trial = tiny_trial({"trainer.max_steps": 8})
+    Trainer(trial, directory=directory, progress=progress, should_stop=lambda: reached == 3).train()
+    assert run("train", str(config), "--output", str(tmp_path / "runs"), "--resume", "--profile") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(
+        "--profile: warms up for 5 steps, but of trainer.max_steps=8 only 5 are left; "
+        "profile a new run, without --resume"
+    )
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["train"]  # no run in a store
+
+
 @pytest.mark.slow
 def test_the_commands_profile_and_debug_log(tmp_path: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = write_trial(
@@ -218,6 +249,25 @@ def test_wrong_commands(
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
+
+
+@pytest.mark.parametrize("wanted", ["003-typo", "003-", "3-knn", "-3", "3.0"])
+def test_a_number_is_taken_alone_and_a_name_in_full(
+    wanted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = SweepFolder(tmp_path / "s")
+    write_json(folder.path / "sweep.json", dict.fromkeys(_STATE_KEYS))
+    for index in (0, 3):
+        name = f"{index:03d}-knn"
+        folder.write_record(
+            TrialRecord(name, index=index, arm="knn", arm_index=0, overrides={}, point={}, seed=0, max_steps=2)
+        )
+        (folder.trial(name) / "config.yaml").write_text(yaml.safe_dump(tiny_mapping({})))
+    for taken in ("3", "003", "003-knn"):
+        assert load_sweep_trial(f"{folder.path}/{taken}", [], output=tmp_path).name == "s-003-knn"
+    assert run("train", "--from-trial", f"{folder.path}/{wanted}", "--output", str(tmp_path / "runs")) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"has no trial {wanted!r}; there are 000-knn, 003-knn")
 
 
 @pytest.mark.slow

@@ -15,8 +15,6 @@ CPU = torch.device("cpu")
 class Late:
     """Figures that are on their way until somebody waits for them, or says that they are there."""
 
-    sent: list[Late]
-
     def __init__(self, figures: Tensor) -> None:
         self.figures = figures.tolist()
         self.there = False

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from essnet.config import InputError, TrialConfig
-from essnet.training import Trainer, open_checkpoint, read_history
+from essnet.training import Trainer, checkpoint, open_checkpoint, read_history
 from tests.training.tiny import OBJECTIVES, RecordingTracker, assert_same, tiny_trial
 
 SGD_POLY = {"optimizer.name": "sgd", "optimizer.lr": 0.05, "schedule.name": "poly"}
@@ -98,6 +98,35 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path: Path, ob
     assert {step for key, step in tracker.points if key == "train/loss"} == set(range(1, 7))
 
 
+EMBEDDINGS_ADAMW = {
+    "objective.name": "embedding_softmax",
+    "optimizer": {"name": "adamw", "lr": 2e-3, "encoder_lr_factor": 0.25, "class_embeddings_lr_factor": 10},
+}
+RECOMMENDED = {
+    "that of the experiments": {**EMBEDDINGS_ADAMW, "objective.similarity": "dot", "schedule.name": "one_cycle"},
+    "cosine after a warm-up": {**EMBEDDINGS_ADAMW, "schedule": {"name": "cosine", "warmup_steps": 2}},
+    "multi_poly after a warm-up": {**EMBEDDINGS_ADAMW, "schedule": {"name": "multi_poly", "warmup_steps": 2}},
+    "a learned scale": {**EMBEDDINGS_ADAMW, "objective.learn_logit_scale": True, "schedule.name": "one_cycle"},
+}
+
+
+@pytest.mark.parametrize("recipe", RECOMMENDED)
+def test_with_recommended_recipes_too(tmp_path: Path, recipe: str) -> None:
+    config = tiny_trial(RECOMMENDED[recipe])
+    whole_tracker, tracker = RecordingTracker(), RecordingTracker()
+    whole = run(config, tmp_path / "whole", whole_tracker)
+    directory = tmp_path / "parts"
+    run(config, directory, tracker, stop_at=1)  # within the warm-up
+    run(config, directory, tracker, crash_at=5, resume=True)  # back to step 4, behind it
+    resumed = run(config, directory, tracker, resume=True)
+    assert_equal_runs(whole, resumed)
+    assert tracker.exact_points() == whole_tracker.exact_points()
+    rates = {whole_tracker.points["train/lr", step] for step in range(1, 7)}
+    assert len(rates) > 3  # of a warm-up and what follows
+    if config.objective.learn_logit_scale:
+        assert resumed.trial.model.output_layer.log_logit_scale.exp() != config.objective.logit_scale
+
+
 TODAYS = {
     "average": {"trainer.ema_decay": 0.9},
     "accumulation": {"trainer.accumulate_steps": 3, "trainer.clip_gradient_norm": 0.5},
@@ -139,6 +168,21 @@ def test_after_a_damaged_checkpoint_the_run_goes_on_from_the_one_before(
     assert warning.startswith(f"{path}: damaged")
     assert warning.endswith(f"going on from step-{before:06d} instead")
     assert_equal_runs(whole, resumed)
+
+
+def test_a_checkpoint_is_read_once_to_go_on_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_trial({"trainer.ema_decay": 0.9})
+    run(config, tmp_path, RecordingTracker(), stop_at=3)
+    summed: list[str] = []
+    digest = checkpoint._sha256
+
+    def counted(path: Path) -> str:
+        summed.append(path.name)
+        return digest(path)
+
+    monkeypatch.setattr(checkpoint, "_sha256", counted)
+    assert Trainer(config, directory=tmp_path, resume=True).step == 3
+    assert sorted(summed) == ["model.safetensors", "trainer.pt"]
 
 
 def test_a_best_checkpoint_that_is_gone_is_no_longer_the_best(tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from essnet.config import InputError
 from essnet.data.batch_sampler import TrainBatchSampler
 from essnet.data.label_histogram import count_labels
 from essnet.data.repeat_factor import repeat_factors
-from essnet.training import Trainer
-from essnet.training.trainer import NonFiniteLossError
+from essnet.training import NonFiniteLossError, Trainer
 from tests.data.fixtures import make_folder_dataset, save_mask
 from tests.training.tiny import NUM_CLASSES, tiny_trial
 
@@ -59,7 +58,7 @@ def test_a_batch_that_fails_is_named_by_what_was_repeated(tmp_path: Path) -> Non
     trainer = Trainer(tiny_trial({**REPEATED, "trainer.max_steps": 9}), directory=tmp_path)
     factors = repeat_factors(count_labels(trainer.trial.train_data), 0.9)
     assert (factors > 1).any()
-    trainer.step = 6  # beyond an epoch of every scene once
+    trainer.state.step = 6  # beyond an epoch of every scene once
     sampler = TrainBatchSampler(length=11, batch_size=4, seed=0, start_step=6, repeat_factors=factors)
     expected = ", ".join(f"scene {index}" for index, _ in next(iter(sampler)))
     plain = TrainBatchSampler(length=11, batch_size=4, seed=0, start_step=6)

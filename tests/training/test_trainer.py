@@ -165,7 +165,7 @@ def test_measuring_memory_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     overrides = {"objective.name": "sampled_softmax", "trainer.max_steps": 2}
     first = Trainer(tiny_trial(overrides), directory=tmp_path / "measured")
     first.train()
-    monkeypatch.setattr("essnet.training.trainer.loss_memory_mib", lambda *_: 0.0)
+    monkeypatch.setattr("essnet.training.watched_batches.loss_memory_mib", lambda *_: 0.0)
     second = Trainer(tiny_trial(overrides), directory=tmp_path / "unmeasured")
     second.train()
     assert_same(first.trial.model.state_dict(), second.trial.model.state_dict())
@@ -186,6 +186,7 @@ def test_the_first_validation_batches_only(tmp_path: Path) -> None:
         ({"data.crop_size": 40}, r"data\.crop_size=40 must be divisible by 16.* nearest is 32"),
         ({"trainer.batch_size": 1}, r"trainer\.batch_size: found 1"),
         ({"trainer.device": "cuda:7"}, r"trainer\.device: found 'cuda:7'"),
+        ({"model.architecture": "pan", "data.crop_size": 40}, r"must be divisible by 16.* nearest is 128"),
         ({"model.architecture": "pan", "data.crop_size": 64}, r"data\.crop_size=64 is too small for pan; at least 128"),
     ],
 )

@@ -102,6 +102,18 @@ def test_one_window_over_all_is_the_whole_image(overrides: dict[str, object]) ->
 
 
 @torch.no_grad()
+def test_a_scale_that_leaves_a_single_pixel() -> None:
+    model, images = model_of(MODELS["l2"]), pictures(16, 16)
+    found = averaged_outputs(model, images, Views(scales=(0.05,)))
+    pixel = F.interpolate(images.float(), (1, 1), mode="bilinear", antialias=True).round().to(torch.uint8)
+    padded = torch.tensor(PADDING_COLOUR, dtype=torch.uint8)[:, None, None].repeat(2, 1, 16, 16)
+    padded[:, :, :1, :1] = pixel
+    for image, outputs in zip(padded, found, strict=True):
+        assert outputs.shape == (3, 16, 16)
+        assert torch.allclose(outputs, naive_votes(model, image)[:, :1, :1].expand(3, 16, 16), atol=1e-4)
+
+
+@torch.no_grad()
 def test_images_of_a_batch_are_strangers() -> None:
     model, images = model_of(MODELS["l2"]), pictures(48, 64, count=3)
     views = Views(window=(32, 32), overlap=0.5, scales=(1.0, 1.25), flip=True)

@@ -1,0 +1,85 @@
+"""The evaluations of a run while it trains: logged, kept, compared with the best so far, and reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+from essnet.atomic_files import write_png
+from essnet.training.embedding_statistics import embedding_statistics
+from essnet.training.evaluation import Evaluation
+from essnet.training.result import History
+from essnet.training.state import TrainingState
+from essnet.training.tracker import Tracker
+
+Report: TypeAlias = Callable[[int, Mapping[str, float]], None]
+"""Called with (step, metrics)."""
+
+
+class RunEvaluations:
+    """Evaluates a run where it stands.
+
+    Parameters
+    ----------
+    evaluation
+        The split and how it is looked at.
+    state
+        The run, of which the best evaluation is a part.
+    directory
+        Where `history.jsonl` and `predictions/` are.
+    num_pictures
+        How many images a picture of predictions shows.
+    max_batches
+        Evaluate on the first batches only.
+    report
+        Called once for each evaluation, by `report`.
+    """
+
+    def __init__(
+        self,
+        evaluation: Evaluation,
+        *,
+        state: TrainingState,
+        directory: Path,
+        num_pictures: int,
+        max_batches: int | None,
+        report: Report | None,
+    ) -> None:
+        self._evaluation = evaluation
+        self._state = state
+        self._history = History(directory / "history.jsonl")
+        self._pictures = directory / "predictions"
+        self._num_pictures = num_pictures
+        self._max_batches = max_batches
+        self._report = report
+        self._to_report: tuple[int, Mapping[str, float]] | None = None
+
+    def rewind(self) -> None:
+        """Forget the evaluations of steps that the run has not taken: a resumed one takes them again."""
+        self._history.rewind(self._state.step)
+
+    def evaluate(self, tracker: Tracker) -> None:
+        """Evaluate, log, draw, and note whether this is the best so far."""
+        state, performance = self._state, self._state.performance
+        model, step = state.evaluated_model, state.step
+        with performance.evaluation():
+            result = self._evaluation.run(model, max_batches=self._max_batches, num_pictures=self._num_pictures)
+            embeddings = embedding_statistics(model.output_layer, predicted=result.counts.predicted())
+        metrics = {**result.metrics, **embeddings}
+        tracker.log(step, {**metrics, **performance.evaluation_figures()})
+        self._history.append(step, {**metrics, **performance.summary()})
+        if result.picture is not None:
+            path = self._pictures / f"step-{step:06d}.png"
+            write_png(path, result.picture)
+            tracker.log_artifact(path, "predictions")
+        self._to_report = step, metrics
+        if not state.best or metrics["val/miou"] > state.best["val/miou"]:
+            state.best_step, state.best = step, metrics
+
+    def report(self) -> None:
+        """Report the last evaluation, unless it was."""
+        if self._to_report is not None:
+            to_report, self._to_report = self._to_report, None
+            if self._report is not None:
+                self._report(*to_report)
