@@ -68,12 +68,16 @@ def sweep(
         raise InputError(f"name: found {asked.config.name!r}, which {output} uses for something else")
 
     from essnet.sweep.plan import trial_counts
+    from essnet.sweep.preflight import check_arms, check_devices
     from essnet.sweep.resources import plan_placement
 
     console = people_console(as_json)
     counts = trial_counts(asked)
     placement = plan_placement(asked.config.resources, num_trials=sum(counts.values()))
+    check_devices(asked, gpus=placement.gpus)
     _describe(asked, counts, placement, console)
+    for warning in asked.warnings:
+        console.print(f"warning: {warning}", markup=False)
     if dry_run:
         if as_json:
             print_json({"sweep": asked.config.name, "trials": sum(counts.values()), "arms": counts})
@@ -83,7 +87,6 @@ def sweep(
     from essnet.report import answer, comparison_table, legend
     from essnet.sweep.folder import SweepFolder
     from essnet.sweep.parent_run import check_resumable
-    from essnet.sweep.preflight import check_arms
     from essnet.sweep.runner import run_sweep
     from essnet.tracking import RunStore, default_uri
 
@@ -140,6 +143,8 @@ def _close(folder: SweepFolder, store: RunStore) -> tuple[Comparison, bool]:
 
 def _describe(asked: Sweep, counts: Mapping[str, int], placement: Placement, console: Console) -> None:
     """Print what will run."""
+    from essnet.config import describe_point
+
     search = asked.config.search
     console.print(
         f"sweep {asked.config.name}: {_trials(sum(counts.values()))}, {search.algorithm} search by {search.metric}, "
@@ -147,12 +152,15 @@ def _describe(asked: Sweep, counts: Mapping[str, int], placement: Placement, con
         markup=False,
     )
     for arm in asked.arms:
-        mark = " (baseline)" if arm.name == asked.config.baseline else ""
+        mark = " (reference)" if arm.name in asked.references else ""
+        mark = " (baseline)" if arm.name == asked.config.baseline else mark
         console.print(f"  {arm.name}{mark}: {_trials(counts[arm.name])}", markup=False)
         for path, value in arm.fixed.items():
             console.print(f"    {path} = {value}", markup=False)
-        for path, space in arm.spaces.items():
-            console.print(f"    {path} in {space.describe()}", markup=False)
+        for path in arm.spaces:
+            console.print(f"    {path} in {arm.describe(path)}", markup=False)
+        for point in arm.first_points:
+            console.print(f"    first: {describe_point(point)}", markup=False)
     console.print(placement.describe(), markup=False)
 
 

@@ -1,9 +1,11 @@
 """Schemas, strict YAML, overrides, and messages that say what would be right."""
 
+from essnet.config.arm import Arm, Point
+from essnet.config.arm_checks import MOST_POINTS, describe_point
 from essnet.config.data import DataConfig, FolderData, TexturesData
 from essnet.config.errors import InputError
 from essnet.config.evaluation import EvaluationConfig
-from essnet.config.loading import Arm, Sweep, load_sweep, load_trial, to_yaml, trial_from_mapping
+from essnet.config.loading import Sweep, load_sweep, load_trial, to_yaml, trial_from_mapping
 from essnet.config.messages import did_you_mean
 from essnet.config.model import ModelConfig, ObjectiveConfig
 from essnet.config.optimization import OptimizerConfig, ScheduleConfig
@@ -13,6 +15,7 @@ from essnet.config.trial import TrialConfig
 
 __all__ = [
     "METRICS",
+    "MOST_POINTS",
     "Arm",
     "Choice",
     "DataConfig",
@@ -24,6 +27,7 @@ __all__ = [
     "ModelConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
+    "Point",
     "ResourcesConfig",
     "ScheduleConfig",
     "Space",
@@ -31,6 +35,7 @@ __all__ = [
     "SweepConfig",
     "TexturesData",
     "TrialConfig",
+    "describe_point",
     "did_you_mean",
     "load_sweep",
     "load_trial",

@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from math import prod
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from essnet.config.absolute_paths import make_paths_absolute
+from essnet.config.arm import Arm
+from essnet.config.arm_checks import check_arm, read_points, without_effect
 from essnet.config.errors import InputError
 from essnet.config.messages import did_you_mean, validate
 from essnet.config.overrides import dotted_paths, parse_overrides, touches, with_overrides
 from essnet.config.space import Space, space_type
 from essnet.config.strict_yaml import dump_yaml, load_yaml_mapping
-from essnet.config.sweep import SWEEP_BLOCKS, SweepConfig, check_metric
+from essnet.config.sweep import SWEEP_BLOCKS, ArmOptions, SweepConfig, check_metric
 from essnet.config.trial import TrialConfig
 
 _SWEEP_PATHS = set(SWEEP_BLOCKS) - {"base", "overrides", "arms", "baseline"}
 """First words of the `key=value` paths that change the sweep; every other path changes the base trial."""
-
-_MOST_COMBINATIONS = 1000
-"""Points of an arm that are validated one by one, in some tenths of a second."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """A family of trials: fixed overrides, and the spaces of what is searched, by dotted path."""
-
-    name: str
-    fixed: Mapping[str, Any]
-    spaces: Mapping[str, Space]
-
-    def first_point(self) -> dict[str, Any]:
-        """Return one point of the arm's spaces."""
-        return {path: space.probes()[0] for path, space in self.spaces.items()}
-
-    def probe_points(self) -> list[dict[str, Any]]:
-        """Return points that stand for the whole arm: every combination, or of very many each value once."""
-        probes = {path: space.probes() for path, space in self.spaces.items()}
-        if prod(map(len, probes.values())) <= _MOST_COMBINATIONS:
-            return [dict(zip(probes, values, strict=True)) for values in itertools.product(*probes.values())]
-        first = self.first_point()
-        return [first, *({**first, path: value} for path, values in probes.items() for value in values[1:])]
 
 
 @dataclass(frozen=True)
@@ -53,6 +29,14 @@ class Sweep:
     config: SweepConfig
     base: Mapping[str, Any]
     arms: tuple[Arm, ...]
+    warnings: tuple[str, ...] = ()
+    """What is no mistake, but hardly meant; a line each."""
+
+    @property
+    def references(self) -> frozenset[str]:
+        """Names of the arms that others are compared with, the baseline among them; they are never stopped early."""
+        marked = (arm.name for arm in self.arms if arm.options.reference)
+        return frozenset([self.config.baseline, *marked])
 
     def trial_config(self, overrides: Mapping[str, Any]) -> TrialConfig:
         """Return the base trial with dotted `overrides` set.
@@ -118,19 +102,31 @@ def load_sweep(path: Path, arguments: Sequence[str] = ()) -> Sweep:
     if config.tracking is not None:
         base["tracking"] = {**(base.get("tracking") or {}), **config.tracking.model_dump(exclude_unset=True)}
     base.setdefault("name", config.name)
-    arms = tuple(_read_arm(name, content, path) for name, content in config.arms.items())
+    arms = tuple(_read_arm(name, content, path, base) for name, content in config.arms.items())
 
     def where(key: str) -> str:
         return _blame(f"{path}: overrides" if touches(key, in_every_arm) else base_source, for_base)(key)
 
-    for name in sorted(_check_arms(arms, base, source=str(path), elsewhere=where)):
+    data_names = set().union(*(check_arm(arm, source=str(path), elsewhere=where) for arm in arms))
+    for name in sorted(data_names):
         try:
             check_metric(config.search.metric, data_name=name)
         except ValueError as error:
             file = "" if touches("search.metric", for_sweep) else f"{path}: "
             raise InputError(f"{file}search.metric: {error}") from None
+    file = "" if touches("search.points", for_sweep) else f"{path}: "
+    first_points = read_points(config.search.points, arms, where=f"{file}search.points")
+    unheard = [
+        f"{key}={for_base[key]}: changes nothing; each arm sets it itself or does not look at it"
+        for key in without_effect(for_base, arms)
+    ]
     make_paths_absolute(base)
-    return Sweep(config=config, base=base, arms=arms)
+    return Sweep(
+        config=config,
+        base=base,
+        arms=tuple(replace(arm, first_points=first_points.get(arm.name, ())) for arm in arms),
+        warnings=tuple(unheard),
+    )
 
 
 def to_yaml(config: TrialConfig | SweepConfig) -> str:
@@ -167,7 +163,7 @@ def _read_base(config: SweepConfig, path: Path) -> tuple[dict[str, Any], str]:
     return base, str(base_path)
 
 
-def _read_arm(name: str, content: Mapping[str, Any], path: Path) -> Arm:
+def _read_arm(name: str, content: Mapping[str, Any], path: Path, base: Mapping[str, Any]) -> Arm:
     fixed: dict[str, Any] = {}
     spaces: dict[str, Space] = {}
 
@@ -186,36 +182,14 @@ def _read_arm(name: str, content: Mapping[str, Any], path: Path) -> Arm:
             else:
                 fixed[dotted] = value
 
-    read(content, "")
+    own = {key: value for key, value in content.items() if key in ArmOptions.model_fields}
+    options = validate(ArmOptions, own, where=lambda key: f"{path}: arms.{name}")
+    read({key: value for key, value in content.items() if key not in own}, "")
     for dotted in (*fixed, *spaces):
         if dotted.split(".")[0] in ("name", "tracking"):
             raise InputError(f"{path}: arms.{name}: {dotted}: belongs to the sweep, and is the same for all arms")
-    return Arm(name=name, fixed=fixed, spaces=spaces)
-
-
-def _check_arms(
-    arms: Sequence[Arm],
-    base: Mapping[str, Any],
-    *,
-    source: str,
-    elsewhere: Callable[[str], str],
-) -> set[str]:
-    """Validate each arm with the ends of its spaces, so that no trial is refused after the start.
-
-    Returns the names of the data sets that trials run on.
-    """
-    names: set[str] = set()
-    for arm in arms:
-        arm_source = f"{source}: arms.{arm.name}"
-
-        def where(path: str, arm: Arm = arm, arm_source: str = arm_source) -> str:
-            mine = not path or touches(path, (*arm.fixed, *arm.spaces))
-            return arm_source if mine else elsewhere(path)
-
-        for point in arm.probe_points():
-            values = _set(base, {**arm.fixed, **point}, source=arm_source)
-            names.add(validate(TrialConfig, values, where=where).data.name)
-    return names
+    _set(base, fixed, source=f"{path}: arms.{name}")
+    return Arm(name=name, base=base, fixed=fixed, spaces=spaces, options=options)
 
 
 def _set(mapping: Mapping[str, Any], overrides: Mapping[str, Any], *, source: str) -> dict[str, Any]:

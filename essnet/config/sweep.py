@@ -44,7 +44,10 @@ class SearchConfig(Block):
 
     algorithm: Literal["grid", "random", "optuna"] = "grid"
     num_trials: Positive | None = None
-    """Trials of the arms that have a search space, dealt evenly among them; grid runs every point instead."""
+    """Trials of all arms that have a search space; grid runs every point instead. Arms with `num_trials` or `share` of
+    their own take these, and the others the rest in equal parts."""
+    points: list[dict[str, Any]] = Field(default=[])
+    """Points to try first, as dotted overrides, each with `arm`; they count among the arm's trials."""
     seed: NonNegative = 0
     metric: Literal[METRICS] = "val/miou"  # type: ignore[valid-type]  # the one list of metric names
     mode: Literal["max", "min"] = "max"
@@ -53,8 +56,25 @@ class SearchConfig(Block):
     def _trials(self) -> Self:
         if self.algorithm == "grid" and self.num_trials is not None:
             raise ValueError("num_trials: grid runs every point; leave it out, or take algorithm: random")
-        if self.algorithm != "grid" and self.num_trials is None:
-            raise ValueError(f"num_trials: is missing; algorithm: {self.algorithm} needs to know how many")
+        if self.algorithm == "grid" and self.points:
+            raise ValueError("points: grid runs every point; leave them out, or take algorithm: random")
+        return self
+
+
+class ArmOptions(Block):
+    """What stands in an arm beside its overrides."""
+
+    num_trials: Positive | None = None
+    """Trials of the arm; not for grid."""
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The arm's part of `search.num_trials`; not for grid."""
+    reference: bool = False
+    """Whether its trials are there to be compared with, as the baseline's are: they are never stopped early."""
+
+    @model_validator(mode="after")
+    def _one_number(self) -> Self:
+        if self.num_trials is not None and self.share is not None:
+            raise ValueError("num_trials and share do not go together")
         return self
 
 
@@ -99,7 +119,7 @@ class SweepConfig(Block):
     overrides: dict[str, Any] = Field(default={})
     """Dotted paths, or blocks, that are set in every arm."""
     arms: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
-    """Name of the arm -> its overrides; a value may be a search space."""
+    """Name of the arm -> its overrides and `ArmOptions`; the value of an override may be a search space."""
     baseline: str
     """The arm the others are compared with."""
     search: SearchConfig = SearchConfig()

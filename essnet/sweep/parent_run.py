@@ -5,10 +5,13 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from pydantic import ValidationError
+
 from essnet import __version__
 from essnet.atomic_files import read_json, write_json
 from essnet.config import InputError, Sweep
 from essnet.config.overrides import flatten
+from essnet.config.sweep import SweepConfig
 from essnet.sweep.folder import ENDED, FAILED, SweepFolder
 from essnet.sweep.plan import plan_trials
 from essnet.tracking import RunStore
@@ -30,7 +33,7 @@ def check_resumable(sweep: Sweep, folder: SweepFolder) -> None:
     saved = read_json(folder.path / "sweep.json").get("configuration")
     if saved is None:
         return
-    old, new = dict(flatten(saved)), dict(flatten(_configuration(sweep)))
+    old, new = dict(flatten(_with_defaults(saved))), dict(flatten(_configuration(sweep)))
     for path in sorted((old.keys() | new.keys()) - _MAY_CHANGE):
         if old.get(path) != new.get(path) and not path.startswith(_BLOCKS_THAT_MAY_CHANGE):
             raise InputError(
@@ -80,6 +83,15 @@ def end_runs(folder: SweepFolder, store: RunStore, *, status: str) -> None:
             state = states.get(run.data.tags.get("essnet.trial_id", ""))
             store.end(run.info.run_id, "FINISHED" if state in ENDED else "FAILED" if state == FAILED else "KILLED")
     store.end(parent_run_id, status)
+
+
+def _with_defaults(saved: dict[str, Any]) -> dict[str, Any]:
+    """Return a saved configuration with the keys that have come since it was saved, at their defaults."""
+    try:
+        config = SweepConfig.model_validate(saved)
+    except ValidationError:
+        return saved
+    return {**config.model_dump(mode="json", exclude={"base", "overrides"}), "base": saved["base"]}
 
 
 def _configuration(sweep: Sweep) -> dict[str, Any]:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
-from typing import Any
 
-from essnet.config import Arm, InputError, Sweep
-
-_MOST_GRID_POINTS = 10_000
+from essnet.config import MOST_POINTS, Arm, InputError, Point, Sweep
 
 
 @dataclass(frozen=True)
@@ -51,52 +47,81 @@ def trial_counts(sweep: Sweep) -> dict[str, int]:
     Raises
     ------
     InputError
-        If `grid` meets a space with infinitely or far too many points, or `num_trials` leaves an arm without any.
+        If `grid` meets a space with infinitely or far too many points, the numbers of trials that are asked for do not
+        fit together, or an arm is left without any.
     """
-    search = sweep.config.search
+    grid = sweep.config.search.algorithm == "grid"
+    for arm in sweep.arms:
+        option = "share" if arm.options.share is not None else "num_trials"
+        if (arm.options.share is not None or arm.options.num_trials is not None) and (grid or not arm.spaces):
+            reason = "grid runs every point" if arm.spaces else "without a search space it has one trial"
+            raise InputError(f"arms.{arm.name}: {option}: {reason}; leave it out")
     searched = [arm for arm in sweep.arms if arm.spaces]
-    counts = {arm.name: 1 for arm in sweep.arms}
-    if search.algorithm == "grid":
-        counts |= {arm.name: prod(map(len, grid_axes(arm).values())) for arm in searched}
-        largest = max(counts, key=lambda name: counts[name])
-        if counts[largest] > _MOST_GRID_POINTS:
-            raise InputError(
-                f"arms.{largest}: a grid of {counts[largest]} trials; at most {_MOST_GRID_POINTS}, "
-                "take fewer values, or search.algorithm: random or optuna"
-            )
-        return counts
-    total = search.num_trials or 0
-    if searched and total < len(searched):
-        raise InputError(
-            f"search.num_trials={total} leaves some of the {len(searched)} searched arms without a trial; "
-            f"at least {len(searched)}"
-        )
-    for place, arm in enumerate(searched):
-        counts[arm.name] = total // len(searched) + (place < total % len(searched))
-    return counts
+    of_searched = {arm.name: _grid_size(arm) for arm in searched} if grid else _dealt(sweep, searched)
+    return {arm.name: of_searched.get(arm.name, 1) for arm in sweep.arms}
 
 
-def grid_axes(arm: Arm) -> dict[str, Sequence[Any]]:
-    """Return for each searched path of an arm all its values.
+def grid_points(arm: Arm) -> list[Point]:
+    """Return every point of an arm's grid; the last path varies fastest.
 
     Raises
     ------
     InputError
-        If a space has infinitely many.
+        If there are infinitely or far too many.
     """
-    axes = {}
+    _grid_size(arm)
+    return list(arm.points())
+
+
+def _grid_size(arm: Arm) -> int:
     for path, space in arm.spaces.items():
-        values = space.grid()
-        if values is None:
+        if space.size() is None:
             raise InputError(
                 f"arms.{arm.name}.{path}: a float range has no grid; "
-                "take {choice: [...]}, or search.algorithm: random or optuna"
+                "give it a step, take {choice: [...]}, or search.algorithm: random or optuna"
             )
-        axes[path] = values
-    return axes
+    number = arm.count() or 0
+    if number > MOST_POINTS:
+        raise InputError(
+            f"arms.{arm.name}: a grid of {number} trials; at most {MOST_POINTS}, "
+            "take fewer values, or search.algorithm: random or optuna"
+        )
+    return number
 
 
-def grid_points(arm: Arm) -> list[Mapping[str, Any]]:
-    """Return every point of an arm's grid; the last path varies fastest."""
-    axes = grid_axes(arm)
-    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+def _dealt(sweep: Sweep, searched: Sequence[Arm]) -> dict[str, int]:
+    """Deal the trials of `random` and `optuna`: first what arms ask for themselves, then the rest in equal parts."""
+    counts = {arm.name: arm.options.num_trials for arm in searched if arm.options.num_trials is not None}
+    shares = {arm.name: arm.options.share for arm in searched if arm.options.share is not None}
+    others = [arm.name for arm in searched if arm.name not in counts and arm.name not in shares]
+    total = sweep.config.search.num_trials
+    if total is None:
+        if others or shares or not searched:
+            algorithm = sweep.config.search.algorithm
+            raise InputError(f"search.num_trials: is missing; search.algorithm={algorithm} needs to know how many")
+        total = sum(counts.values())
+    so_far = 0.0
+    for name, share in shares.items():
+        # Rounded where the shares add up to: those of a whole make the whole.
+        counts[name] = round((so_far + share) * total) - round(so_far * total)
+        so_far += share
+    rest = total - sum(counts.values())
+    if rest and not others:
+        raise InputError(
+            f"search.num_trials={total}, but num_trials and share of the arms make {total - rest}; "
+            "let them add up, or leave an arm without either"
+        )
+    counts |= {name: max(rest, 0) // len(others) + (place < rest % len(others)) for place, name in enumerate(others)}
+    if rest < len(others) or 0 in counts.values():
+        least = total - rest + len(others)
+        raise InputError(
+            f"search.num_trials={total} leaves some of the {len(searched)} searched arms without a trial"
+            + (f"; at least {least}" if rest < len(others) else "")
+        )
+    for arm in searched:
+        if len(arm.first_points) > counts[arm.name]:
+            raise InputError(
+                f"search.points: {len(arm.first_points)} of arm {arm.name}, which has {counts[arm.name]} trials; "
+                "take fewer, or more trials"
+            )
+    return counts

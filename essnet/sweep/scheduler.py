@@ -1,4 +1,4 @@
-"""Schedulers: which trials are stopped early. The baseline never is, nor does it count in anybody's comparison.
+"""Schedulers: which trials are stopped early. References never are, nor do they count in anybody's comparison.
 
 Ray's rules decide. They are told results under the trials' own names instead of Ray's, which are new after a resume,
 and told all former results again when a sweep goes on: it then stops what an uninterrupted one would have stopped.
@@ -126,7 +126,7 @@ def build_scheduler(sweep: Sweep, folder: Path) -> TrialScheduler:
         rule,
         log=ResultsLog(folder / RESULTS_FILE),
         metric=sweep.config.search.metric,
-        protected_arms=frozenset([sweep.config.baseline]),
+        protected_arms=sweep.references,
     )
 
 

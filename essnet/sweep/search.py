@@ -7,17 +7,18 @@ search that is built anew after an interruption, and told the same results, goes
 from __future__ import annotations
 
 import math
+import random
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from essnet.config import Arm, Choice, IntRange, Space, SweepConfig
+from essnet.config import Arm, Choice, FloatRange, IntRange, Point, Space, SweepConfig
 from essnet.sweep.plan import grid_points
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -26,10 +27,10 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 class ArmSearch(Protocol):
     """Chooses the points of one arm."""
 
-    def propose(self, arm_index: int) -> Mapping[str, Any]:
+    def propose(self, arm_index: int) -> Point:
         """Return the overrides of the arm's trial number `arm_index`."""
 
-    def tell(self, arm_index: int, point: Mapping[str, Any], value: float) -> None:
+    def tell(self, arm_index: int, point: Point, value: float) -> None:
         """Take the result of the arm's trial number `arm_index`."""
 
 
@@ -39,52 +40,75 @@ class GridSearch:
     def __init__(self, arm: Arm) -> None:
         self._points = grid_points(arm)
 
-    def propose(self, arm_index: int) -> Mapping[str, Any]:
+    def propose(self, arm_index: int) -> Point:
         """Return the point number `arm_index` of the grid."""
         return self._points[arm_index]
 
-    def tell(self, arm_index: int, point: Mapping[str, Any], value: float) -> None:
+    def tell(self, arm_index: int, point: Point, value: float) -> None:
         """Do nothing: a grid does not learn."""
 
 
 class OptunaSearch:
-    """Points chosen by one of Optuna's samplers, seeded anew for each trial."""
+    """Points chosen by one of Optuna's samplers, seeded anew for each trial; `search.points` come before its own.
+
+    A path is suggested where the values chosen so far make it active, so that the sampler never sees a value that
+    had no effect.
+    """
 
     def __init__(self, arm: Arm, *, sampler: Callable[[int], BaseSampler], seed: int, mode: str) -> None:
+        self._arm = arm
         self._sampler = sampler
         self._seed = seed
         self._direction = StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE
-        # Optuna's categories must be plain scalars; values of a choice go by their place.
-        self._choices = {path: space.choice for path, space in arm.spaces.items() if isinstance(space, Choice)}
-        self._distributions = {path: _distribution(space) for path, space in arm.spaces.items()}
         self._told: dict[int, FrozenTrial] = {}
 
-    def propose(self, arm_index: int) -> Mapping[str, Any]:
+    def propose(self, arm_index: int) -> Point:
         """Return the point that the sampler suggests, given what was told."""
-        # A study of its own for each proposal, with the results in the order of the trials and not in that of
-        # their ends: this is what makes a resumed search go on as an uninterrupted one would.
-        study = optuna.create_study(direction=self._direction, sampler=self._sampler(self._seed + arm_index))
-        study.add_trials(self._told[index] for index in sorted(self._told))
-        asked = study.ask(self._distributions).params
-        return {path: self._choices[path][value] if path in self._choices else value for path, value in asked.items()}
+        if arm_index < len(self._arm.first_points):
+            return self._arm.first_points[arm_index]
+        point = self._suggest(self._seed + arm_index, {})
+        if point is None:
+            # Fewer classes than the least number of neighbours: begin where some number of them remains.
+            cases = [case for case, _ in self._arm.deciding_points()]
+            point = self._suggest(self._seed + arm_index, random.Random(self._seed + arm_index).choice(cases))
+        assert point is not None
+        return point
 
-    def tell(self, arm_index: int, point: Mapping[str, Any], value: float) -> None:
+    def tell(self, arm_index: int, point: Point, value: float) -> None:
         """Take a result; NaN counts as a failed trial."""
+        parameters: dict[str, Any] = {}
+        distributions: dict[str, BaseDistribution] = {}
+
+        def note(path: str, space: Space) -> Any:
+            name = self._name(path, space)
+            parameters[name] = _to_optuna(space, point[path])
+            distributions[name] = _distribution(space)
+            return point[path]
+
+        self._arm.build_point(note)
         failed = math.isnan(value)
         self._told[arm_index] = create_trial(
-            params={path: self._place(path, chosen) for path, chosen in point.items()},
-            distributions=self._distributions,
+            params=parameters,
+            distributions=distributions,
             value=None if failed else value,
             state=TrialState.FAIL if failed else TrialState.COMPLETE,
         )
 
-    def _place(self, path: str, chosen: Any) -> Any:
-        if path not in self._choices:
-            return chosen
-        # `1 == True`: compare the type as well.
-        return next(
-            place for place, value in enumerate(self._choices[path]) if value == chosen and type(value) is type(chosen)
-        )
+    def _suggest(self, seed: int, decided: Point) -> Point | None:
+        # A study of its own for each proposal, with the results in the order of the trials and not in that of
+        # their ends: this is what makes a resumed search go on as an uninterrupted one would.
+        study = optuna.create_study(direction=self._direction, sampler=self._sampler(seed))
+        study.add_trials(self._told[index] for index in sorted(self._told))
+        trial = study.ask()
+
+        def choose(path: str, space: Space) -> Any:
+            return decided[path] if path in decided else _suggest(trial, self._name(path, space), space)
+
+        return self._arm.build_point(choose)
+
+    def _name(self, path: str, space: Space) -> str:
+        """The parameter's name: what the number of classes has cut is another parameter, with values of its own."""
+        return path if space == self._arm.spaces[path] else f"{path} in {space.describe()}"
 
 
 def build_search(arm: Arm, config: SweepConfig, num_trials: int) -> ArmSearch:
@@ -107,9 +131,30 @@ def build_search(arm: Arm, config: SweepConfig, num_trials: int) -> ArmSearch:
 
 def _distribution(space: Space) -> BaseDistribution:
     if isinstance(space, Choice):
+        # Optuna's categories must be plain scalars; values of a choice go by their place.
         return CategoricalDistribution(range(len(space.choice)))
     if isinstance(space, IntRange):
-        low, high = space.int
-        high -= (high - low) % space.step
-        return IntDistribution(low, high, step=space.step, log=space.log)
+        return IntDistribution(space.int[0], space.last, step=space.step, log=space.log)
+    if space.step is not None:
+        # By the step's number, as Optuna's own steps are sums with the errors of sums.
+        return IntDistribution(0, (space.size() or 1) - 1)
     return FloatDistribution(space.float[0], space.float[1], log=space.log)
+
+
+def _suggest(trial: Trial, name: str, space: Space) -> Any:
+    if isinstance(space, Choice):
+        return space.choice[trial.suggest_categorical(name, range(len(space.choice)))]
+    if isinstance(space, IntRange):
+        return trial.suggest_int(name, space.int[0], space.last, step=space.step, log=space.log)
+    if space.step is not None:
+        return space.at(trial.suggest_int(name, 0, (space.size() or 1) - 1))
+    return trial.suggest_float(name, space.float[0], space.float[1], log=space.log)
+
+
+def _to_optuna(space: Space, value: Any) -> Any:
+    if isinstance(space, Choice):
+        # `1 == True` and `1 == 1.0`: their texts differ.
+        return next(place for place, mine in enumerate(space.choice) if repr(mine) == repr(value))
+    if isinstance(space, FloatRange) and space.step is not None:
+        return space.index(value)
+    return value

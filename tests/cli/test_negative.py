@@ -109,6 +109,12 @@ OTHERS: list[tuple[str, list[str], list[str]]] = [
         ["sweep", "misspelt-arm.yaml"],
         ["misspelt-arm.yaml: arms.knn: objective.num_neighbors: unknown"],
     ),
+    (
+        "sweep-dry-float16",
+        ["sweep", "s.yaml", "--dry-run", "trainer.precision=float16", "trainer.device=auto", "resources.gpus=0"],
+        ["trainer.precision: found float16, which needs a GPU, and the trial runs on cpu; take bfloat16 or float32"],
+    ),
+    ("sweep-dry-device", ["sweep", "s.yaml", "--dry-run", "trainer.device=cuda:77"], ["trainer.device: found"]),
     ("sweep-dry-misspelt", ["sweep", "misspelt-arm.yaml", "--dry-run"], ["arms.knn: objective.num_neighbors: unknown"]),
     ("train-misspelt-folder", ["train", "folder/t.yaml"], ["folder/t.yaml: no such file"]),
     (

@@ -4,26 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from essnet.config import Choice, FloatRange, InputError, Sweep, load_sweep
+from essnet.config import Choice, FloatRange, load_sweep
 from tests.config.files import FOLDER_TRIAL, TRIAL, write
-
-HEAD = "name: s\nbase: base.yaml\nbaseline: full\n"
-FULL = "  full: {objective.name: full_softmax}\n"
-
-
-def load(tmp_path: Path, text: str, *arguments: str) -> Sweep:
-    write(tmp_path / "base.yaml", TRIAL)
-    return load_sweep(write(tmp_path / "s.yaml", text), arguments)
-
-
-def refusal(tmp_path: Path, text: str, *arguments: str) -> str:
-    with pytest.raises(InputError) as error:
-        load(tmp_path, text, *arguments)
-    return str(error.value).replace(f"{tmp_path}/", "")
-
-
-def arm(line: str) -> str:
-    return f"{HEAD}arms:\n{FULL}  knn: {{{line}}}\n"
+from tests.config.sweep_files import FULL, HEAD, arm, load, refusal
 
 
 def test_arms_may_be_nested_or_dotted(tmp_path: Path) -> None:
@@ -87,13 +70,23 @@ def test_a_list_is_a_value_of_a_choice(tmp_path: Path) -> None:
             "objective: {similarity: dot, renormalise: true}",
             "objective: renormalise=true needs similarity=l2 or cosine; dot normalises nothing",
         ),
+        (  # what makes the one combination impossible is fixed
+            "objective: {similarity: {choice: [l2, dot]}, renormalise: true}",
+            "objective: renormalise=true needs similarity=l2 or cosine; dot normalises nothing "
+            "(at objective.similarity=dot)",
+        ),
         (  # only one of the four combinations is impossible
-            "objective: {similarity: {choice: [l2, dot]}, renormalise: {choice: [false, true]}}",
-            "objective: renormalise=true needs similarity=l2 or cosine; dot normalises nothing",
+            "trainer: {device: {choice: [cpu, auto]}, precision: {choice: [float32, float16]}}",
+            "trainer: precision=float16 needs a GPU, and device is cpu; take bfloat16 or float32 "
+            "(at trainer.device=cpu, trainer.precision=float16); a `when` on trainer.precision can leave it out there",
         ),
         (  # both ends are possible, what lies between is not
             "model.output_stride: 16, data.crop_size: {int: [32, 64]}",
-            "data.crop_size=33 must be divisible by model.output_stride=16; nearest is 32",
+            "data.crop_size=33 must be divisible by model.output_stride=16; nearest is 32 (at data.crop_size=33)",
+        ),
+        (  # neither the ends nor what is next to them: each point is looked at
+            "model.output_stride: 16, data.crop_size: {choice: [32, 64, 96, 100, 112, 128]}",
+            "data.crop_size=100 must be divisible by model.output_stride=16; nearest is 96 (at data.crop_size=100)",
         ),
         (
             "choice: [1, 2]",
@@ -135,12 +128,12 @@ def test_a_wrong_space_is_named_with_its_path(tmp_path: Path) -> None:
             "'val/miou_frequent', 'val/miou_common' or 'val/miou_rare'",
         ),
         (
-            f"{HEAD}arms:\n{FULL}search: {{algorithm: random}}\n",
-            "search: num_trials: is missing; algorithm: random needs to know how many",
-        ),
-        (
             f"{HEAD}arms:\n{FULL}search: {{num_trials: 3}}\n",
             "search: num_trials: grid runs every point; leave it out, or take algorithm: random",
+        ),
+        (
+            f"{HEAD}arms:\n{FULL}search: {{points: [{{arm: full}}]}}\n",
+            "search: points: grid runs every point; leave them out, or take algorithm: random",
         ),
         (
             f"{HEAD}arms:\n{FULL}overrides: {{trainer.max_step: 5}}\n",

@@ -47,6 +47,20 @@ def test_asha_stops_the_weak_but_never_the_baseline(tmp_path: Path) -> None:
     assert stopped_trials(tmp_path) == {"weak"}
 
 
+def test_a_reference_is_protected_as_the_baseline_is(tmp_path: Path) -> None:
+    arms = {
+        "full": {"objective.name": "full_softmax"},
+        "paper": {"reference": True, "objective.embedding_dim": 3},
+        "knn": {"objective.embedding_dim": {"int": [1, 9]}},
+    }
+    asha = {"name": "asha", "reduction_factor": 2}
+    scheduler = build_scheduler(tiny_sweep(tmp_path, arms=arms, scheduler=asha), tmp_path)
+    for place in range(4):
+        assert feed(scheduler, trial(f"strong{place}"), 2, 0.5 + place / 10) == CONTINUE
+    assert feed(scheduler, trial("reference", "paper"), 2, 0.0) == CONTINUE
+    assert feed(scheduler, trial("weak"), 2, 0.1) == STOP
+
+
 def test_the_baseline_counts_in_nobodys_comparison(tmp_path: Path) -> None:
     scheduler = scheduler_of(tmp_path, name="asha", reduction_factor=2)
     feed(scheduler, trial("baseline", "full"), 2, 0.9)

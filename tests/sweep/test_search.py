@@ -10,6 +10,8 @@ from essnet.sweep.search import ArmSearch, build_search
 from tests.sweep.sweeps import tiny_sweep
 
 SPACE: dict[str, Any] = {
+    "objective.name": "knn_softmax",
+    "data.num_classes": 32,
     "objective.embedding_dim": {"choice": [4, 8, 16]},
     "objective.num_neighbours": {"int": [1, 15]},
     "optimizer.lr": {"float": [1e-4, 1e-1], "log": True},
@@ -90,3 +92,53 @@ def test_a_nan_result_is_taken_as_a_failure(tmp_path: Path) -> None:
     point = search.propose(0)
     search.tell(0, point, float("nan"))
     search.propose(1)
+
+
+STEPS: dict[str, Any] = {"optimizer.lr": {"float": [0.1, 0.5], "step": 0.1}}
+
+
+@pytest.mark.parametrize("algorithm", ["random", "optuna"])
+def test_steps_of_a_float_range_are_kept_to(tmp_path: Path, algorithm: str) -> None:
+    sweep = tiny_sweep(tmp_path, arms={"full": STEPS}, search={"algorithm": algorithm, "num_trials": 40})
+    search = build_search(sweep.arms[0], sweep.config, num_trials=40)
+    found = set()
+    for index in range(40):
+        point = search.propose(index)
+        found.add(point["optimizer.lr"])
+        search.tell(index, point, float(index))
+    assert found == {0.1, 0.2, 0.3, 0.4, 0.5}
+
+
+@pytest.mark.parametrize("algorithm", ["random", "optuna"])
+def test_given_points_come_first_and_are_learned_from(tmp_path: Path, algorithm: str) -> None:
+    given = [{"arm": "full", "optimizer.lr": value} for value in (0.5, 0.3)]
+    sweep = tiny_sweep(
+        tmp_path, arms={"full": STEPS}, search={"algorithm": algorithm, "num_trials": 40, "points": given}
+    )
+    search = build_search(sweep.arms[0], sweep.config, num_trials=40)
+    assert [search.propose(index) for index in (1, 0)] == [{"optimizer.lr": 0.3}, {"optimizer.lr": 0.5}]
+    found = []
+    for index in range(30):
+        point = search.propose(index)
+        found.append(point["optimizer.lr"])
+        search.tell(index, point, -abs(point["optimizer.lr"] - 0.5))
+    assert found[:2] == [0.5, 0.3]
+    if algorithm == "optuna":
+        assert sum(found[15:]) / 15 > 0.4  # the space's mean is 0.3
+
+
+@pytest.mark.parametrize("algorithm", ["random", "optuna"])
+def test_hardly_any_classes_for_the_neighbours(tmp_path: Path, algorithm: str) -> None:
+    """Nearly every choice of the classes is a dead end."""
+    arm = {
+        "objective.name": "knn_softmax",
+        "data.num_classes": {"int": [1, 500]},
+        "objective.num_neighbours": {"choice": [498, 499]},
+    }
+    sweep = tiny_sweep(tmp_path, arms={"full": arm}, search={"algorithm": algorithm, "num_trials": 20})
+    search = build_search(sweep.arms[0], sweep.config, num_trials=20)
+    points = []
+    for index in range(20):
+        points.append(search.propose(index))
+        search.tell(index, points[-1], float(index))
+    assert {tuple(point.values()) for point in points} == {(499, 498), (500, 498), (500, 499)}

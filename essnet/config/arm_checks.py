@@ -1,0 +1,227 @@
+"""What has to be right about the arms of a sweep before anything starts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from essnet.config.arm import Arm, Point
+from essnet.config.conditions import CLASSES_PATHS, HAS_EFFECT, NEIGHBOURS_PATH, Condition
+from essnet.config.errors import InputError
+from essnet.config.messages import did_you_mean, validate
+from essnet.config.overrides import dotted_paths, flatten, touches, with_overrides
+from essnet.config.trial import TrialConfig
+from essnet.config.trial_keys import can_be, key_paths
+
+MOST_POINTS = 10_000
+"""Points of an arm that are looked at one by one, in about a second; a grid has no more."""
+
+_MOST_OTHERS = 1000
+"""Points that are looked at for advice on a refused one."""
+
+
+def check_arm(arm: Arm, *, source: str, elsewhere: Callable[[str], str]) -> set[str]:
+    """Check that every point of an arm is a valid trial: each of up to `MOST_POINTS`, else those at the spaces' ends.
+
+    Parameters
+    ----------
+    source
+        The sweep's file, for messages.
+    elsewhere
+        Says for a path that the arm does not set where it was set.
+
+    Returns
+    -------
+    Names of the data sets that its trials run on.
+
+    Raises
+    ------
+    InputError
+        If conditions make no sense, a searched path is never active, no point remains, or one is no valid trial.
+    """
+    source = f"{source}: arms.{arm.name}"
+    _check_conditions(arm, source)
+    names: set[str] = {_validate(arm, point, source, elsewhere).data.name for point in _points_to_check(arm)}
+    _check_each_is_active(arm, source)
+    return names
+
+
+def check_point(arm: Arm, given: Mapping[str, Any]) -> Point:
+    """Return a point of an arm as its search would propose it.
+
+    Raises
+    ------
+    InputError
+        If a path is not searched or inactive, a value lies outside its space, or one is missing.
+    """
+    for path in given:
+        if path not in arm.spaces:
+            raise InputError(f"{path}: is not searched by arms.{arm.name}{did_you_mean(path, arm.spaces)}")
+
+    def choose(path: str, space: Any) -> Any:
+        if path not in given:
+            raise InputError(f"{path}: is missing; a point has a value for all that is searched")
+        try:
+            return space.member(given[path])
+        except ValueError as error:
+            raise InputError(f"{path}: {error}") from None
+
+    point = arm.build_point(choose)
+    if point is None:
+        raise InputError(f"{NEIGHBOURS_PATH}: {_no_neighbours(arm)}")
+    for path in given:
+        if path not in point:
+            failing = next(condition for condition in arm.conditions(path) if not arm.holds(condition, point))
+            raise InputError(f"{path}: is not searched in this point, but only where {failing.describe()}")
+    return point
+
+
+def has_effect(arm: Arm, path: str) -> bool:
+    """Return whether the base trial's value of a key decides about any trial of an arm."""
+    if any(path == fixed or path.startswith(f"{fixed}.") for fixed in arm.fixed):
+        return False
+    return any(
+        all(arm.holds(condition, point) for condition in HAS_EFFECT.get(path, ())) and path not in arm.active(point)
+        for point, _ in arm.deciding_points(also=[path])
+    )
+
+
+def without_effect(overrides: Mapping[str, Any], arms: Iterable[Arm]) -> list[str]:
+    """Return those of the base trial's overrides that change no trial of any arm."""
+    arms = list(arms)
+    return [
+        path
+        for path, value in overrides.items()
+        if not any(has_effect(arm, leaf) for leaf, _ in flatten({path: value}) for arm in arms)
+    ]
+
+
+def _check_conditions(arm: Arm, source: str) -> None:
+    """Check what is written in `when`: known keys, values that they can have, no circles."""
+    for path, space in arm.spaces.items():
+        for other, values in space.when.items():
+            where = f"{source}.{path}.when: {other}"
+            if other not in key_paths():
+                raise InputError(f"{where}: unknown key{did_you_mean(other, key_paths())}")
+            for value in values:
+                if not can_be(other, value):
+                    raise InputError(f"{where}: can never be {value!r}")
+                if other in arm.spaces and not _takes(arm, other, value):
+                    searched = arm.spaces[other].describe()
+                    raise InputError(f"{where}: can never be {value!r}; it is searched in {searched}")
+    _ = arm.order
+
+
+def _takes(arm: Arm, path: str, value: object) -> bool:
+    """Return whether a searched path has a value in some point: one of its space, or the base trial's."""
+    try:
+        arm.spaces[path].member(value)
+    except ValueError:
+        return bool(arm.conditions(path)) and arm.holds(Condition(path, (value,)), {})
+    return True
+
+
+def _points_to_check(arm: Arm) -> Iterable[Point]:
+    number = arm.count()
+    return arm.points() if number is not None and number <= MOST_POINTS else arm.probe_points()
+
+
+def _check_each_is_active(arm: Arm, source: str) -> None:
+    cases = [point for point, _ in arm.deciding_points()]
+    if not cases:
+        raise InputError(f"{source}.{NEIGHBOURS_PATH}: {_no_neighbours(arm)}")
+    ever = {path for point in cases for path in arm.active(point)}
+    for path in arm.spaces:
+        if path in ever:
+            continue
+        conditions = arm.conditions(path)
+        never = [one for one in conditions if not any(arm.holds(one, point) for point in cases)]
+        needed = " and ".join(condition.describe() for condition in never[:1] or conditions)
+        raise InputError(f"{source}.{path}: is searched in no trial of the arm; it needs {needed}")
+
+
+def _no_neighbours(arm: Arm) -> str:
+    space = arm.spaces[NEIGHBOURS_PATH].describe()
+    return f"nothing remains of {space}; neighbours are other classes, at most {CLASSES_PATHS[1]} - 1"
+
+
+def _validate(arm: Arm, point: Point, source: str, elsewhere: Callable[[str], str]) -> TrialConfig:
+    """Validate one point; a refusal says which it is, where the values that were searched have to do with it."""
+    at: list[str] = []
+
+    def where(path: str) -> str:
+        at.append(path)
+        return source if not path or touches(path, (*arm.fixed, *arm.spaces)) else elsewhere(path)
+
+    values = _trial_values(arm, point, source)
+    try:
+        return validate(TrialConfig, values, where=where)
+    except InputError as error:
+        (path,) = at
+        if path in point or (path and not touches(path, point)) or not _is_valid(arm, {}, source):
+            raise
+        raise InputError(f"{error} (at {describe_point(point)}){_hint(arm, point, source)}") from None
+
+
+def describe_point(point: Point) -> str:
+    """Return a point in words."""
+    return ", ".join(f"{path}={value}" for path, value in point.items())
+
+
+def _hint(arm: Arm, point: Point, source: str) -> str:
+    """Say which condition could keep a refused point out: one on a value that is right elsewhere."""
+    others = list(itertools.islice(_points_to_check(arm), _MOST_OTHERS))
+    for path in reversed(list(point)):
+        rest = {other: value for other, value in point.items() if other != path}
+        if not _is_valid(arm, rest, source):
+            continue
+        same = (other for other in others if path in other and other[path] == point[path])
+        if any(_is_valid(arm, other, source) for other in same):
+            return f"; a `when` on {path} can leave it out there"
+    return ""
+
+
+def _is_valid(arm: Arm, point: Point, source: str) -> bool:
+    try:
+        TrialConfig.model_validate(_trial_values(arm, point, source))
+    except ValidationError:
+        return False
+    return True
+
+
+def _trial_values(arm: Arm, point: Point, source: str) -> dict[str, Any]:
+    try:
+        return with_overrides(arm.base, {**arm.fixed, **point})
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+def read_points(
+    points: Sequence[Mapping[str, Any]], arms: Sequence[Arm], *, where: str
+) -> dict[str, tuple[Point, ...]]:
+    """Check `search.points`; return them by the names of their arms.
+
+    Raises
+    ------
+    InputError
+        If one names no searched arm, is no point of it, or stands twice.
+    """
+    by_name = {arm.name: arm for arm in arms if arm.spaces}
+    found: dict[str, list[Point]] = {}
+    for number, written in enumerate(points):
+        here = f"{where}.{number}"
+        given = dotted_paths(written, source=here)
+        name = given.pop("arm", None)
+        if name not in by_name:
+            raise InputError(f"{here}: arm: found {name!r}; one of the searched arms {', '.join(by_name)}")
+        try:
+            point = check_point(by_name[name], given)
+        except InputError as error:
+            raise InputError(f"{here}: {error}") from None
+        if point in found.setdefault(name, []):
+            raise InputError(f"{here}: stands twice")
+        found[name].append(point)
+    return {name: tuple(ones) for name, ones in found.items()}

@@ -1,0 +1,30 @@
+"""Which sweeps may go on in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from essnet.atomic_files import write_json
+from essnet.config import InputError
+from essnet.sweep.folder import SweepFolder
+from essnet.sweep.parent_run import _configuration, check_resumable
+from tests.sweep.sweeps import tiny_sweep
+
+
+def test_keys_that_are_newer_than_the_folder_count_as_their_defaults(tmp_path: Path) -> None:
+    sweep = tiny_sweep(tmp_path)
+    saved = _configuration(sweep)
+    del saved["search"]["points"], saved["scheduler"]["brackets"]
+    write_json(tmp_path / "sweep.json", {"configuration": saved})
+    check_resumable(sweep, SweepFolder(tmp_path))
+    with pytest.raises(InputError, match=r"scheduler\.brackets: is 5, but the sweep .* has 3"):
+        check_resumable(tiny_sweep(tmp_path, scheduler={"brackets": 5}), SweepFolder(tmp_path))
+
+
+def test_another_sweep_is_refused_by_the_key_that_differs(tmp_path: Path) -> None:
+    write_json(tmp_path / "sweep.json", {"configuration": _configuration(tiny_sweep(tmp_path))})
+    with pytest.raises(InputError, match=r"search\.seed: is 3, but the sweep .* has 0"):
+        check_resumable(tiny_sweep(tmp_path, search={"seed": 3}), SweepFolder(tmp_path))
+    check_resumable(tiny_sweep(tmp_path, failure={"max_retries": 4}), SweepFolder(tmp_path))
