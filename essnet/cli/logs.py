@@ -31,6 +31,7 @@ def logs(
 
       launch.py logs textures 003-knn_softmax --follow
     """
+    from essnet.file_lock import holder
     from essnet.sweep.folder import PENDING, RUNNING
     from essnet.sweep.trial_log import LOG_FILE
 
@@ -40,7 +41,7 @@ def logs(
     if not path.exists() and not follow:
         raise InputError(f"{path}: is not there yet; the trial has not started")
     position = _print_from(path, 0)
-    while follow and folder.record(trial_id).state in (PENDING, RUNNING):
+    while follow and holder(folder.path / "lock") and folder.record(trial_id).state in (PENDING, RUNNING):
         time.sleep(_LOOK_SECONDS)
         position = _print_from(path, position)
     _print_from(path, position)

@@ -8,6 +8,7 @@ import typer
 
 from essnet.cli.find_sweep import find_sweep, sweep_paths
 from essnet.cli.terminal import DEFAULT_OUTPUT, Debug, Json, Output, people_console, print_json
+from essnet.config.errors import InputError
 
 if TYPE_CHECKING:
     from essnet.sweep.folder import SweepFolder
@@ -31,16 +32,19 @@ def status(
 
     folder = find_sweep(sweep, output)
     console = people_console(as_json)
+    counts = _counts(folder)
+    runs = counts["process"] is not None
     snapshot = take_snapshot(folder)
     assert snapshot is not None  # it was found by what that looks for
-    process = _process(folder)
-    concurrent = sum(trial.state == RUNNING for trial in snapshot.comparison.trials) if process else 0
+    if not runs:
+        snapshot = snapshot.without_driver()
+    concurrent = sum(trial.state == RUNNING for trial in snapshot.comparison.trials)
     console.print(standing(snapshot, concurrent=concurrent))
-    console.print(_sentence(folder, process), markup=False)
+    going_on = "interrupted; the same sweep command goes on with --resume"
+    sentence = f"runs in process {counts['process']}" if runs else "done" if counts["finished"] else going_on
+    console.print(sentence, markup=False)
     if as_json:
-        print_json(
-            {**_counts(folder), "seconds_left": snapshot.seconds_left(concurrent=concurrent) if concurrent else None}
-        )
+        print_json({**counts, "seconds_left": snapshot.seconds_left(concurrent=concurrent) if runs else None})
 
 
 def list_sweeps(output: Output = DEFAULT_OUTPUT, as_json: Json = False, debug: Debug = False) -> None:
@@ -53,7 +57,12 @@ def list_sweeps(output: Output = DEFAULT_OUTPUT, as_json: Json = False, debug: D
     from essnet.sweep.folder import SweepFolder
 
     console = people_console(as_json)
-    found = [_counts(SweepFolder(path)) for path in sweep_paths(output)]
+    found = []
+    for path in sweep_paths(output):
+        try:
+            found.append(_counts(SweepFolder(path)))
+        except InputError as error:  # of one; the others are well
+            console.print(str(error), markup=False)
     for one in found:
         failed = f", {one['failed']} failed" if one["failed"] else ""
         state = (
@@ -67,6 +76,7 @@ def list_sweeps(output: Output = DEFAULT_OUTPUT, as_json: Json = False, debug: D
 
 
 def _counts(folder: SweepFolder) -> dict[str, Any]:
+    from essnet.file_lock import holder
     from essnet.sweep.folder import ENDED, FAILED
 
     state = folder.state()
@@ -79,18 +89,5 @@ def _counts(folder: SweepFolder) -> dict[str, Any]:
         "ended": ended,
         "failed": states.count(FAILED),
         "finished": ended == state["num_trials"],
-        "process": _process(folder),
+        "process": holder(folder.path / "lock"),
     }
-
-
-def _process(folder: SweepFolder) -> str | None:
-    from essnet.file_lock import holder
-
-    return holder(folder.path / "lock")
-
-
-def _sentence(folder: SweepFolder, process: str | None) -> str:
-    counts = _counts(folder)
-    if process is not None:
-        return f"runs in process {process}"
-    return "done" if counts["finished"] else "interrupted; the same sweep command goes on with --resume"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from essnet.atomic_files import read_json
 from essnet.report import ComparedTrial, Comparison, load_comparison
-from essnet.sweep.folder import ENDED, FAILED, RUNNING, SweepFolder
+from essnet.sweep.folder import ENDED, FAILED, PENDING, RUNNING, SweepFolder
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,11 @@ class Snapshot:
     def ended(self) -> int:
         """How many trials have ended, failed ones included."""
         return sum(trial.state in (*ENDED, FAILED) for trial in self.comparison.trials)
+
+    def without_driver(self) -> Snapshot:
+        """Return what is true when the sweep's process is gone: nothing runs, whatever was noted last."""
+        trials = tuple(replace(t, state=PENDING) if t.state == RUNNING else t for t in self.comparison.trials)
+        return replace(self, comparison=replace(self.comparison, trials=trials))
 
     def trial_seconds_left(self, trial: ComparedTrial) -> float | None:
         """Seconds that a trial that runs will take; None before its second step."""

@@ -215,7 +215,7 @@ def read_points(
         here = f"{where}.{number}"
         given = dotted_paths(written, source=here)
         name = given.pop("arm", None)
-        if name not in by_name:
+        if not isinstance(name, str) or name not in by_name:
             raise InputError(f"{here}: arm: found {name!r}; one of the searched arms {', '.join(by_name)}")
         try:
             point = check_point(by_name[name], given)

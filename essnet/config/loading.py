@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,6 +121,8 @@ def load_sweep(path: Path, arguments: Sequence[str] = ()) -> Sweep:
         f"{key}={for_base[key]}: changes nothing; each arm sets it itself or does not look at it"
         for key in without_effect(for_base, arms)
     ]
+    # A copy: the arms' conditions look at what was written.
+    base = copy.deepcopy(base)
     make_paths_absolute(base)
     return Sweep(
         config=config,

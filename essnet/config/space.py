@@ -59,8 +59,7 @@ class Choice(SpaceBlock):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         for index, value in enumerate(self.choice):
-            # `1 == True` in Python, and they are different values here; their texts differ.
-            if any(value == other and repr(value) == repr(other) for other in self.choice[:index]):
+            if any(same_value(value, other) for other in self.choice[:index]):
                 raise ValueError(f"found {value!r} twice; each value of a choice stands once")
         return self
 

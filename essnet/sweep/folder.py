@@ -1,8 +1,9 @@
 """A sweep's folder: its state as small JSON files that are written atomically and read by anybody.
 
     <output>/<sweep>/
-        sweep.yaml        the sweep as it was asked for
-        sweep.json        address of the tracking store, parent run, version
+        sweep.json        the sweep as it was asked for, address of the tracking store, parent run, version
+        comparison.*      JSON, CSV and picture, once it has ended or was interrupted
+        lock              held by the driver while it runs
         results.jsonl     what the trials reported, and which were stopped upon it; only with a scheduler
         trials/<trial_id>/
             trial.json    arm, overrides, seed, state: written by the sweep's driver alone
@@ -81,12 +82,12 @@ class SweepFolder:
 
     def records(self) -> list[TrialRecord]:
         """Return all records, in the order of their index."""
-        records = [TrialRecord(**read_json(path)) for path in self.path.glob("trials/*/trial.json")]
+        records = [_read_record(path) for path in self.path.glob("trials/*/trial.json")]
         return sorted(records, key=lambda record: record.index)
 
     def record(self, trial_id: str) -> TrialRecord:
         """Return one trial's record."""
-        return TrialRecord(**read_json(self.trial(trial_id) / "trial.json"))
+        return _read_record(self.trial(trial_id) / "trial.json")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -105,3 +106,10 @@ class SweepFolder:
                 f"{self.path}: this sweep is running already, in process {error}; "
                 "wait for it, or choose another name=..."
             ) from None
+
+
+def _read_record(path: Path) -> TrialRecord:
+    try:
+        return TrialRecord(**read_json(path))
+    except TypeError:
+        raise InputError(f"{path}: damaged; expected the record of a trial") from None

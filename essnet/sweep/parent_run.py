@@ -11,6 +11,7 @@ from essnet import __version__
 from essnet.atomic_files import read_json, write_json
 from essnet.config import InputError, Sweep
 from essnet.config.overrides import flatten
+from essnet.config.space import same_value
 from essnet.config.sweep import SweepConfig
 from essnet.sweep.folder import ENDED, FAILED, SweepFolder
 from essnet.sweep.plan import plan_trials
@@ -35,11 +36,26 @@ def check_resumable(sweep: Sweep, folder: SweepFolder) -> None:
         return
     old, new = dict(flatten(_with_defaults(saved))), dict(flatten(_configuration(sweep)))
     for path in sorted((old.keys() | new.keys()) - _MAY_CHANGE):
-        if old.get(path) != new.get(path) and not path.startswith(_BLOCKS_THAT_MAY_CHANGE):
+        same = path in old and path in new and same_value(old[path], new[path])
+        if not same and not path.startswith(_BLOCKS_THAT_MAY_CHANGE):
             raise InputError(
-                f"{path}: is {new.get(path)!r}, but the sweep in {folder.path} has {old.get(path)!r}; "
+                f"{path}: {_found(new, path)}, but the sweep in {folder.path} {_has(old, path)}; "
                 "resume it with the same configuration, or choose another name=..."
             )
+    # Arms take turns, and grids are walked, in the order in which they are written.
+    if [path for path in old if path.startswith("arms.")] != [path for path in new if path.startswith("arms.")]:
+        raise InputError(
+            f"arms: stand in another order than those of the sweep in {folder.path}; "
+            "resume it with the same configuration, or choose another name=..."
+        )
+
+
+def _found(configuration: dict[str, Any], path: str) -> str:
+    return f"is {configuration[path]!r}" if path in configuration else "is missing"
+
+
+def _has(configuration: dict[str, Any], path: str) -> str:
+    return f"has {configuration[path]!r}" if path in configuration else "does not set it"
 
 
 def start_parent(sweep: Sweep, folder: SweepFolder, store: RunStore) -> str:

@@ -40,6 +40,7 @@ def run_sweep(sweep: Sweep, folder: SweepFolder, *, store: RunStore, placement: 
 
     The folder's records say how each trial ended, and the parent run is left RUNNING for the caller to end.
     """
+    _settle(folder)
     _note_stopped(folder)
     parent_run_id = start_parent(sweep, folder, store)
     tracking = {
@@ -104,11 +105,11 @@ def _note_stopped(folder: SweepFolder) -> None:
     stopped = stopped_trials(folder.path)
     for record in folder.records():
         if record.trial_id in stopped and record.state not in ENDED:
-            folder.write_record(replace(record, state=STOPPED))
+            folder.write_record(replace(record, state=STOPPED, error=None))
 
 
 def _settle(folder: SweepFolder) -> None:
-    """Put trials that were running when the sweep ended back in the queue."""
+    """Put trials that were running when the sweep ended, or its driver was killed, back in the queue."""
     for record in folder.records():
         if record.state == RUNNING:
             folder.write_record(replace(record, state=PENDING))

@@ -21,6 +21,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from essnet.config import Arm, Choice, FloatRange, IntRange, Point, Space, SweepConfig
 from essnet.sweep.plan import grid_points
 
+_SEEDS = 2**32
+"""numpy takes seeds below it."""
+
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -75,7 +78,7 @@ class OptunaSearch:
         return point
 
     def tell(self, arm_index: int, point: Point, value: float) -> None:
-        """Take a result; NaN counts as a failed trial."""
+        """Take a result, which is finite."""
         parameters: dict[str, Any] = {}
         distributions: dict[str, BaseDistribution] = {}
 
@@ -86,18 +89,17 @@ class OptunaSearch:
             return point[path]
 
         self._arm.build_point(note)
-        failed = math.isnan(value)
         self._told[arm_index] = create_trial(
             params=parameters,
             distributions=distributions,
-            value=None if failed else value,
-            state=TrialState.FAIL if failed else TrialState.COMPLETE,
+            value=value,
+            state=TrialState.COMPLETE,
         )
 
     def _suggest(self, seed: int, decided: Point) -> Point | None:
         # A study of its own for each proposal, with the results in the order of the trials and not in that of
         # their ends: this is what makes a resumed search go on as an uninterrupted one would.
-        study = optuna.create_study(direction=self._direction, sampler=self._sampler(seed))
+        study = optuna.create_study(direction=self._direction, sampler=self._sampler(seed % _SEEDS))
         study.add_trials(self._told[index] for index in sorted(self._told))
         trial = study.ask()
 

@@ -60,8 +60,9 @@ def test_arms_running_trials_failures_and_time_left(tmp_path: Path, capsys: pyte
 
 
 def test_two_hundred_trials_stay_readable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make_sweep(tmp_path, {"full": [COMPLETED], "knn": [COMPLETED] * 100 + [RUNNING] * 30 + [FAILED] * 69})
-    code, text = run(capsys, "status", "s", "--output", str(tmp_path))
+    states = {"full": [COMPLETED], "knn": [COMPLETED] * 100 + [RUNNING] * 30 + [FAILED] * 69}
+    with hold(make_sweep(tmp_path, states).path / "lock"):
+        code, text = run(capsys, "status", "s", "--output", str(tmp_path))
     assert code == 0
     assert len(text.splitlines()) < 32
     assert "and 18 more running" in text
@@ -73,6 +74,7 @@ def test_a_sweep_whose_process_is_gone_says_how_to_go_on(tmp_path: Path, capsys:
     code, text = run(capsys, "status", "s", "--output", str(tmp_path), "--json")
     assert code == 0
     assert "interrupted; the same sweep command goes on with --resume" in text
+    assert "001-knn" not in text  # nothing runs, though that was noted last
     last = json.loads(text.splitlines()[0])  # standard output comes first here
     assert last["process"] is None
     assert last["seconds_left"] is None
@@ -90,6 +92,23 @@ def test_the_list_tells_running_done_and_interrupted_apart(tmp_path: Path, capsy
     assert lines[0] == "done: 1 of 1 trials, done"
     assert lines[1] == "interrupted: 1 of 2 trials, interrupted"
     assert lines[2].startswith("running: 1 of 2 trials, 1 failed, running in process ")
+
+
+def test_a_damaged_sweep_hides_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_sweep(tmp_path, {"full": [COMPLETED]}, name="good")
+    bad = make_sweep(tmp_path, {"full": [COMPLETED]}, name="bad")
+    write_json(bad.trial("000-full") / "trial.json", {"trial_id": "000-full"})
+    code, text = run(capsys, "list", "--output", str(tmp_path))
+    assert code == 0
+    assert "trial.json: damaged; expected the record of a trial" in text
+    assert "good: 1 of 1 trials, done" in text
+
+
+def test_following_a_trial_whose_sweep_is_gone_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_sweep(tmp_path, {"full": [RUNNING]})
+    (folder.trial("000-full") / "log.txt").write_text("last words\n")
+    code, text = run(capsys, "logs", "s", "0", "--output", str(tmp_path), "--follow")
+    assert (code, text) == (0, "last words\n")
 
 
 def test_no_sweeps_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

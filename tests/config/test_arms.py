@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from essnet.coco_lvis.label_space import NUM_CLASSES as COCO_LVIS_CLASSES
-from essnet.config import Sweep, TrialConfig
+from essnet.config import InputError, Sweep, TrialConfig
 from essnet.config.conditions import HAS_EFFECT, NUM_CLASSES
 from essnet.config.sweep import ArmOptions
 from essnet.config.trial_keys import can_be, key_paths
 from essnet.data.official_classes import official_classes
 from tests.config.sweep_files import HEAD, arm, load, refusal
+from tests.sweep.sweeps import TINY_TRIAL, tiny_sweep
 
 
 def points_of(sweep: Sweep, arm: int = 1) -> list[dict[str, object]]:
@@ -355,3 +356,20 @@ def test_an_override_that_changes_nothing_is_told(tmp_path: Path, argument: str,
     found = load(tmp_path, text, argument).warnings
     said_of = f"{argument}: changes nothing; each arm sets it itself or does not look at it"
     assert found == ((said_of,) if said else ())
+
+
+@pytest.mark.parametrize("name", [["a"], {}])
+def test_a_point_of_no_arm(tmp_path: Path, name: object) -> None:
+    arms = {"full": {"objective.name": "full_softmax", "seed": {"choice": [1, 2]}}}
+    search = {"algorithm": "random", "num_trials": 2, "points": [{"arm": name, "seed": 1}]}
+    with pytest.raises(InputError, match=r"search\.points\.0"):
+        tiny_sweep(tmp_path, arms=arms, search=search)
+
+
+def test_a_condition_on_a_relative_path_of_the_base(tmp_path: Path) -> None:
+    """Paths are made absolute for the trials; a condition means what is written."""
+    base = {**TINY_TRIAL, "data": {"name": "folder", "root": "some/where", "crop_size": 32}}
+    space = {"choice": [1, 2], "when": {"data.root": "some/where"}}
+    sweep = tiny_sweep(tmp_path, base=base, arms={"full": {"objective.name": "full_softmax", "seed": space}})
+    assert [point["seed"] for point in sweep.arms[0].points()] == [1, 2]
+    assert sweep.trial_config({}).data.root != "some/where"

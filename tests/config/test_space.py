@@ -27,9 +27,14 @@ def test_choice() -> None:
 
 
 def test_equal_in_python_but_different_values_stay_apart() -> None:
-    values = [1, True, 1.0, "1", [1], [True]]
+    values = [1, True, "1", [1], [True]]
     found = list(read({"choice": values}).values())
     assert [repr(value) for value in found] == [repr(value) for value in values]
+
+
+def test_a_number_written_in_two_ways_stands_twice() -> None:
+    with pytest.raises(ValueError, match=r"found 20\.0 twice"):
+        read({"choice": [20, 20.0]})
 
 
 @pytest.mark.parametrize(

@@ -28,3 +28,20 @@ def test_another_sweep_is_refused_by_the_key_that_differs(tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"search\.seed: is 3, but the sweep .* has 0"):
         check_resumable(tiny_sweep(tmp_path, search={"seed": 3}), SweepFolder(tmp_path))
     check_resumable(tiny_sweep(tmp_path, failure={"max_retries": 4}), SweepFolder(tmp_path))
+
+
+def test_arms_in_another_order_are_another_sweep(tmp_path: Path) -> None:
+    """Their trials would have other numbers."""
+    sweep = tiny_sweep(tmp_path)
+    write_json(tmp_path / "sweep.json", {"configuration": _configuration(sweep)})
+    arms = dict(reversed(sweep.config.arms.items()))
+    with pytest.raises(InputError, match="arms: stand in another order"):
+        check_resumable(tiny_sweep(tmp_path, arms=arms), SweepFolder(tmp_path))
+
+
+def test_a_null_is_not_the_same_as_nothing(tmp_path: Path) -> None:
+    full, exact = {"objective.name": "full_softmax"}, {"objective.name": "embedding_softmax"}
+    with_null = tiny_sweep(tmp_path, arms={"full": full, "exact": {**exact, "model.output_stride": None}})
+    write_json(tmp_path / "sweep.json", {"configuration": _configuration(with_null)})
+    with pytest.raises(InputError, match=r"arms\.exact\.model\.output_stride: is missing, but .* has None"):
+        check_resumable(tiny_sweep(tmp_path, arms={"full": full, "exact": exact}), SweepFolder(tmp_path))

@@ -87,14 +87,15 @@ def test_optuna_learns_where_it_is_good(tmp_path: Path, mode: str, sign: int) ->
     assert sum(points[-15:]) / 15 < sum(points[:7]) / 7
 
 
-def test_a_nan_result_is_taken_as_a_failure(tmp_path: Path) -> None:
-    search = arm_search(sampled_sweep(tmp_path, "optuna"))
-    point = search.propose(0)
-    search.tell(0, point, float("nan"))
-    search.propose(1)
-
-
 STEPS: dict[str, Any] = {"optimizer.lr": {"float": [0.1, 0.5], "step": 0.1}}
+
+
+@pytest.mark.parametrize("seed", [5000, 2**31, 10**9])
+@pytest.mark.parametrize("algorithm", ["random", "optuna"])
+def test_any_seed_will_do(tmp_path: Path, algorithm: str, seed: int) -> None:
+    """numpy's end at 2**32 - 1."""
+    sweep = tiny_sweep(tmp_path, arms={"full": STEPS}, search={"algorithm": algorithm, "num_trials": 4, "seed": seed})
+    assert build_search(sweep.arms[0], sweep.config, num_trials=4).propose(3)
 
 
 @pytest.mark.parametrize("algorithm", ["random", "optuna"])

@@ -232,7 +232,7 @@ def test_detect_anomaly_names_the_operation(
         (["t.yaml", "--from-trial", "s/0"], "t.yaml: a file beside --from-trial s/0; give one of both"),
         ([], "Missing argument 'CONFIG.yaml'; or name a sweep's trial: --from-trial SWEEP/TRIAL_ID"),
         (["--from-trial", "0"], "--from-trial: found '0'; expected SWEEP/TRIAL_ID"),
-        (["--from-trial", "gone/0"], "gone: is no sweep's folder"),
+        (["--from-trial", "gone/0"], "gone: no such sweep"),
         (["--profile", "tiny.yaml"], "--profile: warms up for 5 steps, but trainer.max_steps is 4"),
     ],
 )
