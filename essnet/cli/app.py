@@ -6,9 +6,10 @@ import errno
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from essnet import __version__
 from essnet.cli import data_sets, doctor, evaluate, grow, logs, predict, report, status, sweep, train, ui
@@ -20,8 +21,22 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 _IMPOSSIBLE_PATH = (errno.ENAMETOOLONG, errno.ENOTDIR)
 """What the system says of a path that can never be there; which of the paths, only the user knows."""
 
+
+class _Interrupted(Exception):
+    """Ctrl-C, where no command has ended by itself upon it."""
+
+
+class _Program(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # typer would exit without a word
+            raise _Interrupted from None
+
+
 app = typer.Typer(
     name="essnet",
+    cls=_Program,
     help="Find out which embedding dimension d and how many neighbours k a segmentation with many classes "
     "needs, and what they cost against the full softmax.",
     epilog="Begin with: launch.py doctor, then: launch.py sweep experiments/textures/sweep.yaml",
@@ -49,7 +64,7 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _program(
+def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -65,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = typer.main.get_command(app)(args=arguments, standalone_mode=False)
     except (InputError, _UsageError) as error:
         code = _fail(2, _message(error), debug)
-    except (KeyboardInterrupt, typer.Abort):
-        code = _fail(130, "interrupted; go on with --resume", debug)
+    except (KeyboardInterrupt, _Interrupted, typer.Abort):
+        code = _fail(130, "interrupted", debug)
     except OSError as error:
         if error.errno in _IMPOSSIBLE_PATH:
             code = _fail(2, f"{error.filename}: {error.strerror}", debug)

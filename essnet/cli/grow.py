@@ -70,11 +70,10 @@ def grow(
     config = opened.config
     if config.trainer.num_threads is not None:
         torch.set_num_threads(config.trainer.num_threads)
+    run_on = resolve_device(device, key="--device")
     console = people_console(as_json)
     with show_progress(console, "done") as progress:
-        found = new_rows(
-            opened, data, classes=table, device=resolve_device(device), learn_steps=learn, progress=progress
-        )
+        found = new_rows(opened, data, classes=table, device=run_on, learn_steps=learn, progress=progress)
     directory = free_folder(output / "grow", config.name).absolute()
     folder = CheckpointFolder(directory / "checkpoints")
     write_grown(opened, found.rows, classes=table, name=directory.name, folder=folder)

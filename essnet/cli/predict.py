@@ -40,7 +40,7 @@ def predict(
     _check_overwriting(images, output)
     # All are read before anything is written: a bad one leaves nothing half-done.
     pictures = [read_image(path) for path in images]
-    model = load_model(opened, device=resolve_device(device))
+    model = load_model(opened, device=resolve_device(device, key="--device"))
     output.mkdir(parents=True, exist_ok=True)
     outputs = []
     console = people_console(as_json)

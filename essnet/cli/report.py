@@ -1,4 +1,4 @@
-"""`report`: the comparison of a sweep's trials."""
+"""`report`: the comparison of what a sweep tried."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def report(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Compare a sweep's trials with its baseline; also while it runs.
+    """Compare a sweep's configurations with its baseline; also while it runs.
+
+    Trials that differ in nothing but the seed are one configuration: a mean, with an interval over the seeds.
 
     Examples:
 
@@ -36,6 +38,7 @@ def report(
       launch.py report textures --format csv > textures.csv
     """
     from essnet.report import answer, comparison_csv, comparison_table, legend, load_comparison
+    from essnet.sweep.folder import FAILED
 
     comparison = load_comparison(find_sweep(sweep, output))
     if form is Format.csv and not as_json:
@@ -45,9 +48,9 @@ def report(
         console = people_console(as_json)
         console.print(comparison_table(comparison))
         console.print(legend(comparison), markup=False)
-        console.print(answer(comparison))
+        console.print(answer(comparison), markup=False)
         for trial in comparison.trials:
-            if trial.error:
-                console.print(f"failed: {trial.trial_id}: {trial.error}", markup=False)
+            if trial.state == FAILED:
+                console.print(trial.failure_line, markup=False)
     if as_json or form is Format.json:
         print_json(comparison.to_json())

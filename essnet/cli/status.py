@@ -26,7 +26,7 @@ def status(
 
       launch.py status textures
     """
-    from essnet.cli.sweep_snapshot import take_snapshot
+    from essnet.cli.sweep_snapshot import SnapshotReader
     from essnet.cli.sweep_tables import standing
     from essnet.sweep.folder import RUNNING
 
@@ -34,14 +34,20 @@ def status(
     console = people_console(as_json)
     counts = _counts(folder)
     runs = counts["process"] is not None
-    snapshot = take_snapshot(folder)
+    snapshot = SnapshotReader(folder).read()
     assert snapshot is not None  # it was found by what that looks for
     if not runs:
         snapshot = snapshot.without_driver()
     concurrent = sum(trial.state == RUNNING for trial in snapshot.comparison.trials)
     console.print(standing(snapshot, concurrent=concurrent))
-    going_on = "interrupted; the same sweep command goes on with --resume"
-    sentence = f"runs in process {counts['process']}" if runs else "done" if counts["finished"] else going_on
+    if runs:
+        sentence = f"runs in process {counts['process']}"
+    elif not counts["finished"]:
+        sentence = "interrupted; the same sweep command goes on with --resume"
+    elif counts["failed"]:
+        sentence = f"done; {counts['failed']} failed, --resume tries them again"
+    else:
+        sentence = "done"
     console.print(sentence, markup=False)
     if as_json:
         print_json({**counts, "seconds_left": snapshot.seconds_left(concurrent=concurrent) if runs else None})
@@ -65,9 +71,9 @@ def list_sweeps(output: Output = DEFAULT_OUTPUT, as_json: Json = False, debug: D
             console.print(str(error), markup=False)
     for one in found:
         failed = f", {one['failed']} failed" if one["failed"] else ""
-        state = (
-            f"running in process {one['process']}" if one["process"] else "done" if one["finished"] else "interrupted"
-        )
+        done = "done; --resume tries what failed again" if failed else "done"
+        running = f"running in process {one['process']}" if one["process"] else None
+        state = running or (done if one["finished"] else "interrupted")
         console.print(f"{one['sweep']}: {one['ended']} of {one['num_trials']} trials{failed}, {state}", markup=False)
     if not found:
         console.print(f"there is no sweep in {output}", markup=False)
@@ -80,7 +86,8 @@ def _counts(folder: SweepFolder) -> dict[str, Any]:
     from essnet.sweep.folder import ENDED, FAILED
 
     state = folder.state()
-    states = [record.state for record in folder.records()]
+    records = folder.records()
+    states = [record.state for record in records]
     ended = sum(one in (*ENDED, FAILED) for one in states)
     return {
         "sweep": state["name"],
@@ -88,6 +95,7 @@ def _counts(folder: SweepFolder) -> dict[str, Any]:
         "num_trials": state["num_trials"],
         "ended": ended,
         "failed": states.count(FAILED),
+        "replicates": sum(record.replicates is not None for record in records),
         "finished": ended == state["num_trials"],
         "process": holder(folder.path / "lock"),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,15 +20,11 @@ from essnet.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from essnet.config import Sweep
     from essnet.report import Comparison
     from essnet.sweep.folder import SweepFolder
-    from essnet.sweep.resources import Placement
     from essnet.tracking import RunStore
 
-_TAKEN_NAMES = ("train", "grow", "cache", "mlartifacts", "mlflow.db", "predictions")
+_TAKEN_NAMES = ("train", "grow", "cache", "mlartifacts", "mlflow.db", "mlflow.db.lock", "predictions")
 """What else lies in the output folder."""
 
 
@@ -40,7 +35,10 @@ def sweep(
         bool, typer.Option("--dry-run", help="Print arms, spaces, number of trials and placement; start nothing.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the sweep of this name; trials that ended stay as they are.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the sweep of this name: what ended stays, what failed is tried again."
+        ),
     ] = False,
     output: Output = DEFAULT_OUTPUT,
     as_json: Json = False,
@@ -49,7 +47,7 @@ def sweep(
     """Run a sweep: every arm against the baseline, scheduled by Ray Tune, tracked in MLflow, compared at the end.
 
     The sweep's folder is OUTPUT/NAME. Ctrl-C ends the sweep so that --resume goes on with it.
-    An override whose path begins with one of the sweep's own blocks (search, scheduler, resources, failure,
+    An override whose path begins with one of the sweep's own blocks (search, scheduler, replicate, resources, failure,
     tracking, name) changes the sweep; any other changes the base trial.
 
     Examples:
@@ -67,15 +65,22 @@ def sweep(
     if asked.config.name in _TAKEN_NAMES:
         raise InputError(f"name: found {asked.config.name!r}, which {output} uses for something else")
 
-    from essnet.sweep.plan import trial_counts
+    from essnet.cli.sweep_plan import describe_sweep
+    from essnet.sweep.folder import FAILED, SweepFolder
+    from essnet.sweep.plan import replicate_counts, trial_counts
     from essnet.sweep.preflight import check_arms, check_devices
     from essnet.sweep.resources import plan_placement
+    from essnet.sweep.warm_start import find_warm_start
 
     console = people_console(as_json)
-    counts = trial_counts(asked)
+    searched, replicates = trial_counts(asked), replicate_counts(asked)
+    counts = {name: searched[name] + replicates[name] for name in searched}
     placement = plan_placement(asked.config.resources, num_trials=sum(counts.values()))
     check_devices(asked, gpus=placement.gpus)
-    _describe(asked, counts, placement, console)
+    describe_sweep(asked, searched=searched, replicates=replicates, console=console)
+    console.print(placement.describe(), markup=False)
+    for line in find_warm_start(asked, SweepFolder(output / asked.config.name)).summary:
+        console.print(f"warm start: {line}", markup=False)
     for warning in asked.warnings:
         console.print(f"warning: {warning}", markup=False)
     if dry_run:
@@ -85,8 +90,7 @@ def sweep(
 
     from essnet.cli.sweep_progress import show_progress
     from essnet.report import answer, comparison_table, legend
-    from essnet.sweep.folder import SweepFolder
-    from essnet.sweep.parent_run import check_resumable
+    from essnet.sweep.resumable import check_resumable
     from essnet.sweep.runner import run_sweep
     from essnet.tracking import RunStore, default_uri
 
@@ -96,7 +100,8 @@ def sweep(
     if exists and not resume:
         raise InputError(f"{folder.path}: this sweep exists; go on with --resume, or choose another name=...")
     if exists:
-        check_resumable(asked, folder)
+        for change in check_resumable(asked, folder):
+            console.print(f"changed: {change}", markup=False)
     elif resume:
         console.print(f"nothing to resume in {folder.path}: a new sweep", markup=False)
     check_arms(asked, cache_dir=output / "cache", scan_progress=scan_progress(console))
@@ -105,16 +110,23 @@ def sweep(
     with folder.locked():
         try:
             with show_progress(folder, concurrent=placement.concurrent, console=console):
-                run_sweep(asked, folder, store=store, placement=placement, cache_dir=output / "cache")
+                run_sweep(
+                    asked,
+                    folder,
+                    store=store,
+                    placement=placement,
+                    cache_dir=output / "cache",
+                    measuring=lambda place, number: console.print(f"measuring {place} of {number} kinds of trials"),
+                )
         finally:
             comparison, finished = _close(folder, store)
 
     console.print(comparison_table(comparison))
     console.print(legend(comparison), markup=False)
     console.print(answer(comparison), markup=False)
-    failed = [trial for trial in comparison.trials if trial.error]
+    failed = [trial for trial in comparison.trials if trial.state == FAILED]
     for trial in failed:
-        console.print(f"failed: {trial.trial_id}: {trial.error}", markup=False)
+        console.print(trial.failure_line, markup=False)
     ui = f"launch.py ui --output {output}" if tracking.uri is None else store.uri
     console.print(f"folder: {folder.path}    MLflow: {ui}", markup=False)
     if as_json:
@@ -139,30 +151,3 @@ def _close(folder: SweepFolder, store: RunStore) -> tuple[Comparison, bool]:
     publish(comparison, folder.path, store=store)
     end_runs(folder, store, status="KILLED" if not finished else "FAILED" if FAILED in states else "FINISHED")
     return comparison, finished
-
-
-def _describe(asked: Sweep, counts: Mapping[str, int], placement: Placement, console: Console) -> None:
-    """Print what will run."""
-    from essnet.config import describe_point
-
-    search = asked.config.search
-    console.print(
-        f"sweep {asked.config.name}: {_trials(sum(counts.values()))}, {search.algorithm} search by {search.metric}, "
-        f"scheduler {asked.config.scheduler.name}",
-        markup=False,
-    )
-    for arm in asked.arms:
-        mark = " (reference)" if arm.name in asked.references else ""
-        mark = " (baseline)" if arm.name == asked.config.baseline else mark
-        console.print(f"  {arm.name}{mark}: {_trials(counts[arm.name])}", markup=False)
-        for path, value in arm.fixed.items():
-            console.print(f"    {path} = {value}", markup=False)
-        for path in arm.spaces:
-            console.print(f"    {path} in {arm.describe(path)}", markup=False)
-        for point in arm.first_points:
-            console.print(f"    first: {describe_point(point)}", markup=False)
-    console.print(placement.describe(), markup=False)
-
-
-def _trials(count: int) -> str:
-    return "1 trial" if count == 1 else f"{count} trials"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 
-from essnet.cli.sweep_snapshot import take_snapshot
+from essnet.cli.sweep_snapshot import SnapshotReader
 from essnet.cli.sweep_tables import standing
 from essnet.sweep.folder import PENDING, SweepFolder
 
@@ -33,9 +33,10 @@ def show_progress(folder: SweepFolder, *, concurrent: int, console: Console) -> 
 
 def _show_tables(folder: SweepFolder, concurrent: int, console: Console, ended: threading.Event) -> None:
     started = time.time()
+    reader = SnapshotReader(folder)
     with Live(console=console, refresh_per_second=2, transient=True) as live:
         while not ended.wait(_REFRESH_SECONDS):
-            snapshot = take_snapshot(folder)
+            snapshot = reader.read()
             if snapshot is not None:
                 live.update(standing(snapshot, concurrent=concurrent, elapsed=time.time() - started))
 
@@ -43,9 +44,10 @@ def _show_tables(folder: SweepFolder, concurrent: int, console: Console, ended: 
 def _print_lines(folder: SweepFolder, concurrent: int, console: Console, ended: threading.Event) -> None:
     shown: dict[str, tuple[str, int]] = {}
     last = False
+    reader = SnapshotReader(folder)
     while not last:
         last = ended.wait(_REFRESH_SECONDS)  # once more after the end: the last lines
-        snapshot = take_snapshot(folder)
+        snapshot = reader.read()
         for trial in snapshot.comparison.trials if snapshot else ():
             now = (trial.state, trial.steps)
             if shown.get(trial.trial_id, (PENDING, 0)) != now:

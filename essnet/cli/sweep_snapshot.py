@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from essnet.atomic_files import read_json
-from essnet.report import ComparedTrial, Comparison, load_comparison
+from essnet.report import ComparedTrial, Comparison, TrialReader, load_comparison
 from essnet.sweep.folder import ENDED, FAILED, PENDING, RUNNING, SweepFolder
 
 
@@ -46,21 +48,33 @@ class Snapshot:
         return (running + not_begun * sum(totals) / len(totals)) / max(1, concurrent)
 
 
-def take_snapshot(folder: SweepFolder) -> Snapshot | None:
-    """Read a sweep's folder; None before the sweep has begun to write it."""
-    if not (folder.path / "sweep.json").exists():
-        return None
-    comparison = load_comparison(folder)
-    steps, max_steps, pace = {}, {}, {}
-    for record in folder.records():
-        progress = read_json(folder.trial(record.trial_id) / "progress.json")
-        steps[record.trial_id] = progress.get("step", 0)
-        max_steps[record.trial_id] = record.max_steps
-        if progress.get("seconds_per_step"):
-            pace[record.trial_id] = progress["seconds_per_step"]
-    # A trial may be begun between the two looks at the folder.
-    known = {trial.trial_id for trial in comparison.trials}
-    missing = known - steps.keys()
-    return Snapshot(
-        comparison, {**dict.fromkeys(missing, 0), **steps}, {**dict.fromkeys(missing, 0), **max_steps}, pace
-    )
+class SnapshotReader:
+    """Reads a sweep's folder as often as it is asked; of trials that have ended only what says that they have."""
+
+    def __init__(self, folder: SweepFolder) -> None:
+        self._folder = folder
+        self._trials = TrialReader(folder)
+        self._ended: dict[str, Mapping[str, Any]] = {}
+
+    def read(self) -> Snapshot | None:
+        """Return how the sweep stands; None before it has begun to write its folder."""
+        if not (self._folder.path / "sweep.json").exists():
+            return None
+        comparison = load_comparison(self._folder, self._trials)
+        progress = {trial.trial_id: self._progress(trial) for trial in comparison.trials}
+        return Snapshot(
+            comparison,
+            steps={name: one.get("step", 0) for name, one in progress.items()},
+            max_steps={trial.trial_id: trial.max_steps for trial in comparison.trials},
+            seconds_per_step={
+                name: one["seconds_per_step"] for name, one in progress.items() if one.get("seconds_per_step")
+            },
+        )
+
+    def _progress(self, trial: ComparedTrial) -> Mapping[str, Any]:
+        progress = self._ended.get(trial.trial_id)
+        if progress is None:
+            progress = read_json(self._folder.trial(trial.trial_id) / "progress.json")
+        if trial.state in ENDED:
+            self._ended[trial.trial_id] = progress
+        return progress

@@ -31,7 +31,7 @@ def standing(snapshot: Snapshot, *, concurrent: int, elapsed: float | None = Non
         if len(running) > _MOST_RUNNING:
             parts.append(Text(f"... and {len(running) - _MOST_RUNNING} more running", style="dim"))
     failed = [trial for trial in trials if trial.state == FAILED]
-    parts += [Text(f"failed: {trial.trial_id}: {trial.error}", style="red") for trial in failed[-_MOST_FAILURES:]]
+    parts += [Text(trial.failure_line, style="red") for trial in failed[-_MOST_FAILURES:]]
     if len(failed) > _MOST_FAILURES:
         parts.append(Text(f"... and {len(failed) - _MOST_FAILURES} failed before them", style="red"))
     return Group(*parts)
@@ -45,9 +45,10 @@ def arms_table(snapshot: Snapshot) -> Table:
     )
     for arm in dict.fromkeys(trial.arm for trial in comparison.trials):
         of_arm = [trial for trial in comparison.trials if trial.arm == arm]
-        best = next((trial for trial in comparison.ranked() if trial.arm == arm), of_arm[0])
-        value = best.metrics.get(comparison.metric)
-        found = ("", "", "", "") if value is None else (best.trial_id, *_size(best), f"{value:.3f}")
+        best = comparison.best_of_arm(arm)
+        found = ("", "", "", "")
+        if best is not None and best.value is not None:
+            found = (best.trial_id, *_size(best.first), f"{best.value.mean:.3f}")
         is_baseline = comparison.baseline is not None and arm == comparison.baseline.arm
         counts = [sum(trial.state in states for trial in of_arm) for states in (ENDED, (RUNNING,), (FAILED,))]
         table.add_row(
@@ -76,6 +77,9 @@ def running_table(snapshot: Snapshot, running: Sequence[ComparedTrial]) -> Table
 def _title(snapshot: Snapshot, concurrent: int, elapsed: float | None) -> str:
     comparison = snapshot.comparison
     title = f"sweep {comparison.sweep}: {snapshot.ended} of {comparison.num_trials} trials"
+    replicates = sum(trial.replicates is not None for trial in comparison.trials)
+    if replicates:
+        title += f", {replicates} replicates begun"
     if elapsed is not None:
         title += f", {clock(elapsed)} so far"
     left = snapshot.seconds_left(concurrent=concurrent) if concurrent else None
@@ -89,5 +93,7 @@ def _size(trial: ComparedTrial) -> tuple[str, str]:
 def _table(*columns: str, text: tuple[str, ...]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), collapse_padding=True)
     for name in columns:
-        table.add_column(name, justify="left" if name in text else "right", no_wrap=True)
+        table.add_column(
+            name, justify="left" if name in text else "right", no_wrap=name not in text, overflow="ellipsis"
+        )
     return table

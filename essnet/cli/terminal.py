@@ -7,7 +7,6 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ import typer
 from rich.console import Console
 
 from essnet.config.errors import InputError
+from essnet.progress import ItemProgress
 
 Output = Annotated[Path, typer.Option("--output", help="Folder below which everything is written.", show_default=True)]
 Json = Annotated[bool, typer.Option("--json", help="The last line of standard output is the result as JSON.")]
@@ -51,7 +51,7 @@ def people_console(as_json: bool) -> Console:
     return console
 
 
-def scan_progress(console: Console) -> Callable[[int, int], None]:
+def scan_progress(console: Console) -> ItemProgress:
     """Return a callback that says every few seconds how far the scan of a data set is; a short one stays silent."""
     told = time.monotonic()
 

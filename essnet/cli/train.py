@@ -166,7 +166,7 @@ def train(
         write_atomically(directory / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
         run_id = store.start(
             directory.name,
-            identity={"essnet.kind": "train", "essnet.directory": str(directory.absolute())},
+            identity={"essnet.kind": "train", "essnet.directory": str(directory)},
             tags={},
             params=dict(flatten(trial.model_dump())),
             resume=resume,

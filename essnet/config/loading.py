@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,12 +110,12 @@ def load_sweep(path: Path, arguments: Sequence[str] = ()) -> Sweep:
         return _blame(f"{path}: overrides" if touches(key, in_every_arm) else base_source, for_base)(key)
 
     data_names = set().union(*(check_arm(arm, source=str(path), elsewhere=where) for arm in arms))
-    for name in sorted(data_names):
+    for name, (place, metric) in itertools.product(sorted(data_names), config.search.metrics.items()):
         try:
-            check_metric(config.search.metric, data_name=name)
+            check_metric(metric, data_name=name)
         except ValueError as error:
-            file = "" if touches("search.metric", for_sweep) else f"{path}: "
-            raise InputError(f"{file}search.metric: {error}") from None
+            file = "" if touches(f"search.{place}", for_sweep) else f"{path}: "
+            raise InputError(f"{file}search.{place}: {error}") from None
     file = "" if touches("search.points", for_sweep) else f"{path}: "
     first_points = read_points(config.search.points, arms, where=f"{file}search.points")
     unheard = [

@@ -64,7 +64,8 @@ def sampled_softmax_loss(
             similarity=similarity,
             logit_scale=logit_scale,
         )
-        num_negatives = _check_negatives(negatives, rows.num_classes)
+        _check_negatives(negatives, rows.num_classes)
+        num_negatives = len(negatives)
         if num_neighbours + num_negatives == 0:
             raise ValueError("num_neighbours=0 and no negatives: a target needs a rival; raise one of the two")
         reaches_all = num_negatives == rows.num_classes or num_neighbours >= rows.num_classes - 1
@@ -77,7 +78,7 @@ def sampled_softmax_loss(
         )
 
 
-def _check_negatives(negatives: Tensor, num_classes: int) -> int:
+def _check_negatives(negatives: Tensor, num_classes: int) -> None:
     if negatives.ndim != 1 or negatives.dtype != torch.int64:
         raise ValueError(f"negatives must be int64 (R,); got {negatives.dtype} of shape {tuple(negatives.shape)}")
     counts = torch.zeros(num_classes, dtype=torch.int64, device=negatives.device)
@@ -86,7 +87,7 @@ def _check_negatives(negatives: Tensor, num_classes: int) -> int:
         assert_on_device(~outside.any(), f"negatives hold a class id outside 0..{num_classes - 1}")
         counts.index_add_(0, negatives, torch.ones_like(negatives))
         assert_on_device((counts <= 1).all(), "negatives hold a class id more than once")
-        return len(negatives)
+        return
     if outside.any():
         raise ValueError(
             f"negatives hold the class id {int(negatives[outside][0])}; ids must lie in 0..{num_classes - 1}"
@@ -94,4 +95,3 @@ def _check_negatives(negatives: Tensor, num_classes: int) -> int:
     counts.index_add_(0, negatives, torch.ones_like(negatives))
     if (counts > 1).any():
         raise ValueError(f"negatives hold the class id {int(counts.argmax())} more than once; they must be distinct")
-    return len(negatives)

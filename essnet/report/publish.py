@@ -7,7 +7,7 @@ from pathlib import Path
 from essnet.atomic_files import write_atomically, write_json
 from essnet.report.answer import answer
 from essnet.report.comparison import Comparison
-from essnet.report.tables import comparison_csv
+from essnet.report.csv_text import comparison_csv
 from essnet.tracking import RunStore
 
 

@@ -13,7 +13,8 @@ from ray.tune.experiment import Trial
 
 from essnet.atomic_files import read_json
 from essnet.config import InputError
-from essnet.sweep.folder import COMPLETED, FAILED, RUNNING, STOPPED, SweepFolder
+from essnet.sweep.failures import OUT_OF_MEMORY, lost_worker
+from essnet.sweep.folder import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, SweepFolder
 from essnet.tracking import RunStore
 
 _logger = logging.getLogger(__name__)
@@ -31,30 +32,37 @@ class SweepCallback(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note that the trial runs."""
-        self._write_state(trial, RUNNING)
+        record = self._folder.record(trial.config["trial_id"])
+        self._folder.write_record(replace(record, state=RUNNING, error=None, failure=None))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Note how the trial ended: by itself, by the scheduler, or by an error that is not worth a retry."""
-        folder = Path(trial.config["directory"])
-        error = read_json(folder / "error.json").get("message")
-        if error:
-            self._write_state(trial, FAILED, error)
-        elif (folder / "result.json").exists():
-            self._write_state(trial, COMPLETED)
-        else:
-            self._write_state(trial, STOPPED)
-        self._end_run(folder, "FAILED" if error else "FINISHED")
+        """Note how the trial ended: by itself, by the scheduler, or by an error that Ray need not retry."""
+        self._note_end(trial, lost=None)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note that the trial failed for good."""
-        folder = Path(trial.config["directory"])
-        error = read_json(folder / "error.json").get("message", "the worker process died")
-        self._write_state(trial, FAILED, error)
-        self._end_run(folder, "FAILED")
+        self._note_end(trial, lost=trial.get_pickled_error())
 
-    def _write_state(self, trial: Trial, state: str, error: str | None = None) -> None:
+    def _note_end(self, trial: Trial, *, lost: Exception | None) -> None:
+        """Write the trial's record and end its run.
+
+        `lost` is what Ray says of a trial that it gave up, which counts where the trial could not say anything itself.
+        """
+        folder = Path(trial.config["directory"])
         record = self._folder.record(trial.config["trial_id"])
-        self._folder.write_record(replace(record, state=state, error=error))
+        failure = read_json(folder / "error.json")
+        if lost is not None and not failure:
+            failure = lost_worker(lost)
+        if failure:
+            again = failure["kind"] == OUT_OF_MEMORY and not record.alone
+            record = replace(record, state=PENDING if again else FAILED, alone=again or record.alone)
+            self._folder.write_record(replace(record, error=failure["message"], failure=failure["kind"]))
+            if not again:
+                self._end_run(folder, "FAILED")
+            return
+        state = COMPLETED if (folder / "result.json").exists() else STOPPED
+        self._folder.write_record(replace(record, state=state))
+        self._end_run(folder, "FINISHED")
 
     def _end_run(self, trial_folder: Path, status: str) -> None:
         run_id = read_json(trial_folder / "run.json").get("run_id")

@@ -4,6 +4,9 @@
         sweep.json        the sweep as it was asked for, address of the tracking store, parent run, version
         comparison.*      JSON, CSV and picture, once it has ended or was interrupted
         lock              held by the driver while it runs
+        warm_start.json   what is known from earlier sweeps; only with search.warm_start
+        measured.json     what trials take of a device; only with resources.packing
+        budget.json       how long it has run; only with search.time_budget
         results.jsonl     what the trials reported, and which were stopped upon it; only with a scheduler
         trials/<trial_id>/
             trial.json    arm, overrides, seed, state: written by the sweep's driver alone
@@ -47,6 +50,12 @@ class TrialRecord:
     max_steps: int
     state: str = PENDING
     error: str | None = None
+    failure: str | None = None
+    """What kind of failure `error` is, as `essnet.sweep.failures` names them."""
+    replicates: str | None = None
+    """Id of the trial whose configuration this one runs again with another seed."""
+    alone: bool = False
+    """Whether it runs with a whole device for itself, having run out of memory beside others."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,10 @@ class SweepFolder:
         if missing:
             raise InputError(f"{path}: damaged; {', '.join(missing)} missing")
         return dict(state)
+
+    def note(self, **values: Any) -> None:
+        """Change values of `sweep.json`."""
+        write_json(self.path / "sweep.json", {**self.state(), **values})
 
     def trial(self, trial_id: str) -> Path:
         """Return the folder of a trial."""

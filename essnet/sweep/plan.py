@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from essnet.config import MOST_POINTS, Arm, InputError, Point, Sweep
@@ -11,22 +11,20 @@ from essnet.config import MOST_POINTS, Arm, InputError, Point, Sweep
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A place in the queue: the sweep's `index`-th trial is the `arm_index`-th of its arm."""
+    """A place in the queue."""
 
-    index: int
     arm: Arm
     arm_index: int
-
-    @property
-    def trial_id(self) -> str:
-        """Name of the trial's folder and of its MLflow run."""
-        return f"{self.index:03d}-{self.arm.name}"
+    """Its place in the arm's search; of a replicate, how many configurations of the arm are better than its own."""
+    seed: int | None = None
+    """A replicate's own; None for a trial of the search."""
 
 
 def plan_trials(sweep: Sweep) -> list[PlannedTrial]:
-    """Return all trials of a sweep in the order in which they start.
+    """Return all trials of a sweep in the order in which they start, as far as they are ready to.
 
-    The baseline comes first, then the arms take turns, so that a sweep that is cut short has seen each.
+    The baseline comes first, then the arms take turns, so that a sweep that is cut short has seen each; then the best
+    of each arm are replicated. A baseline without a search space is replicated at once.
 
     Raises
     ------
@@ -35,10 +33,46 @@ def plan_trials(sweep: Sweep) -> list[PlannedTrial]:
     """
     counts = trial_counts(sweep)
     arms = sorted(sweep.arms, key=lambda arm: arm.name != sweep.config.baseline)
-    baseline = [(arms[0], index) for index in range(counts[arms[0].name])]
-    columns = [[(arm, index) for index in range(counts[arm.name])] for arm in arms[1:]]
-    turns = [pair for row in itertools.zip_longest(*columns) for pair in row if pair is not None]
-    return [PlannedTrial(index, arm, arm_index) for index, (arm, arm_index) in enumerate(baseline + turns)]
+    columns = [[PlannedTrial(arm, index) for index in range(counts[arm.name])] for arm in arms]
+    replicates = _replicates(sweep, arms, counts)
+    early = [] if arms[0].spaces else [planned for planned in replicates if planned.arm is arms[0]]
+    late = replicates if arms[0].spaces else [planned for planned in replicates if planned.arm is not arms[0]]
+    turns = [planned for row in itertools.zip_longest(*columns[1:]) for planned in row if planned is not None]
+    return [*columns[0], *early, *turns, *late]
+
+
+def replicate_counts(sweep: Sweep) -> dict[str, int]:
+    """Return how many replicates each arm has beside its search, where no trial fails.
+
+    Raises
+    ------
+    InputError
+        If an arm cannot be searched by the sweep's algorithm.
+    """
+    counts = dict.fromkeys((arm.name for arm in sweep.arms), 0)
+    for planned in _replicates(sweep, sweep.arms, trial_counts(sweep)):
+        counts[planned.arm.name] += 1
+    return counts
+
+
+def _replicates(sweep: Sweep, arms: Sequence[Arm], counts: Mapping[str, int]) -> list[PlannedTrial]:
+    """The best configuration of each arm with all further seeds, then the second best ..."""
+    replicate = sweep.config.replicate
+    if replicate.seeds is None:
+        return []
+    for arm in arms:
+        if "seed" in arm.spaces:
+            raise InputError(
+                f"arms.{arm.name}.seed: is searched, and replicate.seeds sets it too; leave one of them out"
+            )
+    planned = []
+    for rank in range(replicate.top):
+        for arm in arms:
+            if rank < counts[arm.name]:
+                own = sweep.trial_config({**arm.fixed, **arm.first_point()}).seed
+                further = [seed for seed in replicate.seeds if seed != own]
+                planned += [PlannedTrial(arm, rank, seed) for seed in further]
+    return planned
 
 
 def trial_counts(sweep: Sweep) -> dict[str, int]:
@@ -95,8 +129,12 @@ def _dealt(sweep: Sweep, searched: Sequence[Arm]) -> dict[str, int]:
     shares = {arm.name: arm.options.share for arm in searched if arm.options.share is not None}
     others = [arm.name for arm in searched if arm.name not in counts and arm.name not in shares]
     total = sweep.config.search.num_trials
+    if not searched:
+        if total is not None:
+            raise InputError(f"search.num_trials={total}, but no arm has a search space; leave it out")
+        return {}
     if total is None:
-        if others or shares or not searched:
+        if others or shares:
             algorithm = sweep.config.search.algorithm
             raise InputError(f"search.num_trials: is missing; search.algorithm={algorithm} needs to know how many")
         total = sum(counts.values())
@@ -106,17 +144,17 @@ def _dealt(sweep: Sweep, searched: Sequence[Arm]) -> dict[str, int]:
         counts[name] = round((so_far + share) * total) - round(so_far * total)
         so_far += share
     rest = total - sum(counts.values())
-    if rest and not others:
+    if rest < 0 or (rest and not others):
         raise InputError(
             f"search.num_trials={total}, but num_trials and share of the arms make {total - rest}; "
-            "let them add up, or leave an arm without either"
+            + ("let them add up, or leave an arm without either" if not others else f"at least {total - rest}")
         )
-    counts |= {name: max(rest, 0) // len(others) + (place < rest % len(others)) for place, name in enumerate(others)}
-    if rest < len(others) or 0 in counts.values():
-        least = total - rest + len(others)
+    counts |= {name: rest // len(others) + (place < rest % len(others)) for place, name in enumerate(others)}
+    without = [arm.name for arm in searched if not counts[arm.name]]
+    if without:
         raise InputError(
-            f"search.num_trials={total} leaves some of the {len(searched)} searched arms without a trial"
-            + (f"; at least {least}" if rest < len(others) else "")
+            f"search.num_trials={total} leaves arms without a trial: {', '.join(without)}; take more, "
+            "or less for the other arms"
         )
     for arm in searched:
         if len(arm.first_points) > counts[arm.name]:

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from pathlib import Path
 
-from essnet.config import Sweep
-from essnet.training import build_trial, resolve_device
+import torch
+
+from essnet.config import InputError, Sweep
+from essnet.progress import ItemProgress
 from essnet.training.precision import check_precision
 
 
 def check_devices(sweep: Sweep, *, gpus: float) -> None:
-    """Check that each arm's device is there and computes in the arm's precision; builds nothing.
+    """Check that each arm's device is one that a trial gets, and computes in the arm's precision; opens no GPU.
 
-    `gpus` is a trial's share of them: without one, a trial whose device is `auto` runs on the CPU.
+    `gpus` is a trial's share of them: a trial sees no others, and without one, `auto` is the CPU.
 
     Raises
     ------
     InputError
-        If one is not there, or does not.
+        If a trial does not get the device, or the device does not have the precision.
     """
     for arm in sweep.arms:
         for point in arm.probe_points():
             trainer = sweep.trial_config({**arm.fixed, **point}).trainer
-            device = resolve_device("cpu" if trainer.device == "auto" and not gpus else trainer.device)
-            check_precision(trainer.precision, device)
+            check_precision(trainer.precision, torch.device(_device_type(trainer.device, gpus=gpus)))
 
 
-def check_arms(sweep: Sweep, *, cache_dir: Path, scan_progress: Callable[[int, int], None] | None = None) -> None:
+def check_arms(sweep: Sweep, *, cache_dir: Path, scan_progress: ItemProgress | None = None) -> None:
     """Build data sets and model of each arm once, on the CPU, with every end of its search spaces.
 
     Raises
@@ -35,6 +36,9 @@ def check_arms(sweep: Sweep, *, cache_dir: Path, scan_progress: Callable[[int, i
     InputError
         If an arm's data set, encoder or weights are not there.
     """
+    # Networks and data sets take seconds to import, and a dry run builds none.
+    from essnet.training.trial import build_trial
+
     seen: list[object] = []
     for arm in sweep.arms:
         for point in arm.probe_points():
@@ -48,3 +52,19 @@ def check_arms(sweep: Sweep, *, cache_dir: Path, scan_progress: Callable[[int, i
             trainer = config.trainer.model_copy(update={"device": "cpu"})
             trial = config.model_copy(update={"trainer": trainer})
             build_trial(trial, cache_dir=cache_dir, scan_progress=scan_progress)
+
+
+def _device_type(name: str, *, gpus: float) -> str:
+    """Return whether a trial that asks for a device runs on `cuda` or on the `cpu`."""
+    if name in ("auto", "cpu"):
+        return "cuda" if name == "auto" and gpus else "cpu"
+    _, _, index = name.partition(":")
+    if not gpus:
+        raise InputError(f"trainer.device: found {name!r}, but a trial of this sweep gets no GPU; take cpu or auto")
+    last = math.ceil(gpus) - 1
+    if int(index or 0) > last:
+        seen = f"GPUs that it gets as cuda:0 to cuda:{last}" if last else "GPU that it gets as cuda:0"
+        raise InputError(
+            f"trainer.device: found {name!r}, but a trial of this sweep sees the {seen}; take cuda or auto"
+        )
+    return "cuda"

@@ -1,7 +1,8 @@
-"""What a trial takes of the machine, and whether that can ever be had."""
+"""What a trial takes, and whether that can ever be had."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,56 +10,141 @@ import torch
 from essnet.config import InputError, ResourcesConfig
 from essnet.cores import available_cores
 
+RAY_UNITS = 10_000
+"""Ray counts cores and GPUs in ten-thousandths, rounded down."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine: a trial runs on one."""
+
+    cpus: int
+    gpus: int
+
+    def holds(self, *, cpus: float, gpus: float) -> int:
+        """Return how many trials fit at once; a share of a GPU is one of a single GPU."""
+        fit = self.cpus * RAY_UNITS // int(cpus * RAY_UNITS)
+        if gpus >= 1:
+            return min(fit, self.gpus // int(gpus))
+        return min(fit, self.gpus * (RAY_UNITS // int(gpus * RAY_UNITS))) if gpus else fit
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Where trials can run."""
+
+    nodes: tuple[Node, ...]
+    can_add: tuple[Node, ...] = ()
+    """What an autoscaling cluster could add, a node for each that it could."""
+    is_cluster: bool = False
+
+    @property
+    def all_nodes(self) -> tuple[Node, ...]:
+        """Nodes that there are or could be."""
+        return self.nodes + self.can_add
+
+    def describe(self) -> str:
+        """Return the capacity in a few words."""
+        if not self.is_cluster:
+            return f"{_sizes(self.nodes)} here"
+        added = f", and {_sizes(self.can_add)} on {len(self.can_add)} more" if self.can_add else ""
+        return f"{_sizes(self.nodes)} on {len(self.nodes)} nodes{added}"
+
+
+def this_machine() -> Capacity:
+    """Return the cores and GPUs of this machine; no GPU is opened."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return Capacity(nodes=(Node(cpus=available_cores(), gpus=gpus),))
+
 
 @dataclass(frozen=True)
 class Placement:
-    """Cores and GPUs of the machine and of one trial, and how many trials run at once."""
+    """Cores and GPUs of one trial, and how many trials run at once."""
 
-    machine_cpus: int
-    machine_gpus: int
+    capacity: Capacity
     cpus: float
     gpus: float
-    concurrent: int
+    max_concurrent: int | None = None
+
+    @property
+    def machine_cpus(self) -> int:
+        """CPU cores of all nodes."""
+        return sum(node.cpus for node in self.capacity.nodes)
+
+    @property
+    def machine_gpus(self) -> int:
+        """GPUs of all nodes."""
+        return sum(node.gpus for node in self.capacity.nodes)
+
+    @property
+    def device_node(self) -> Node:
+        """The node on which a trial can have most: of those that there are, if one can hold a trial."""
+        able = [node for node in self.capacity.nodes if node.holds(cpus=self.cpus, gpus=self.gpus)]
+        return max(able or self.capacity.can_add, key=lambda node: (node.gpus if self.gpus else 0, node.cpus))
+
+    @property
+    def concurrent(self) -> int:
+        """How many trials run at once."""
+        return self.at_once(cpus=self.cpus, gpus=self.gpus)
 
     @property
     def threads(self) -> int:
         """Threads that torch takes in a trial."""
         return max(1, int(self.cpus))
 
+    def at_once(self, *, cpus: float, gpus: float) -> int:
+        """Return how many trials run at once where each takes that much."""
+        fit = sum(node.holds(cpus=cpus, gpus=gpus) for node in self.capacity.all_nodes)
+        return min(fit, self.max_concurrent or fit)
+
     def describe(self) -> str:
         """Return the placement in a sentence."""
         return (
-            f"{self.machine_cpus} CPU cores and {self.machine_gpus} GPUs here; a trial takes {self.cpus:g} cores and "
-            f"{self.gpus:g} GPUs, so {self.concurrent} run at once"
+            f"{self.capacity.describe()}; a trial takes {self.cpus:g} cores and {self.gpus:g} GPUs, "
+            f"so {self.concurrent} run at once"
         )
 
 
-def plan_placement(config: ResourcesConfig, *, num_trials: int) -> Placement:
+def plan_placement(config: ResourcesConfig, *, num_trials: int, capacity: Capacity | None = None) -> Placement:
     """Decide what a trial takes: one GPU where there are GPUs, else a share of the cores.
+
+    Parameters
+    ----------
+    config
+        What was asked for.
+    num_trials
+        Of the sweep: without GPUs few trials take more cores each.
+    capacity
+        Where trials can run; None: this machine.
 
     Raises
     ------
     InputError
-        If a trial asks for more than the machine has; it would wait for ever.
+        If no node could hold a trial; it would wait for ever.
     """
-    cpus_there = available_cores()
-    gpus_there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    gpus = config.gpus if config.gpus is not None else float(gpus_there > 0)
-    if gpus > gpus_there:
-        raise InputError(f"resources.gpus: a trial asks for {gpus:g} GPUs, and this machine has {gpus_there}")
-    # Without GPUs: as many trials side by side as there are cores; fewer trials take more cores each.
-    share = cpus_there * gpus // gpus_there if gpus else cpus_there // min(num_trials, cpus_there)
-    default_cpus = max(1.0, float(share))
-    cpus = config.cpus if config.cpus is not None else default_cpus
-    if cpus > cpus_there:
-        raise InputError(f"resources.cpus: a trial asks for {cpus:g} cores, and this machine has {cpus_there}")
-    fit = int(cpus_there / cpus)
+    capacity = this_machine() if capacity is None else capacity
+    most_gpus = max((node.gpus for node in capacity.all_nodes), default=0)
+    gpus = config.gpus if config.gpus is not None else float(most_gpus > 0)
+    place = "the largest node of the cluster" if capacity.is_cluster else "this machine"
+    if gpus > most_gpus:
+        raise InputError(f"resources.gpus: a trial asks for {gpus:g} GPUs, and {place} has {most_gpus}")
+    nodes = [node for node in capacity.all_nodes if node.gpus >= gpus]
+    cpus = config.cpus if config.cpus is not None else _default_cpus(nodes, gpus=gpus, num_trials=num_trials)
+    most_cpus = max((node.cpus for node in nodes), default=0)
+    if cpus > most_cpus:
+        of_those = f" with {gpus:g} GPUs" if gpus and capacity.is_cluster else ""
+        raise InputError(f"resources.cpus: a trial asks for {cpus:g} cores, and {place}{of_those} has {most_cpus}")
+    return Placement(capacity=capacity, cpus=cpus, gpus=gpus, max_concurrent=config.max_concurrent)
+
+
+def _default_cpus(nodes: Sequence[Node], *, gpus: float, num_trials: int) -> float:
+    """Return an equal share per GPU; without GPUs as many cores as let the most trials run side by side."""
     if gpus:
-        fit = min(fit, int(gpus_there / gpus))
-    return Placement(
-        machine_cpus=cpus_there,
-        machine_gpus=gpus_there,
-        cpus=cpus,
-        gpus=gpus,
-        concurrent=min(fit, config.max_concurrent or fit),
-    )
+        return max(1.0, float(min(node.cpus * gpus // node.gpus for node in nodes)))
+    wanted = min(num_trials, sum(node.cpus for node in nodes))
+    shares = range(max((node.cpus for node in nodes), default=0), 1, -1)
+    return float(next((cpus for cpus in shares if sum(node.cpus // cpus for node in nodes) >= wanted), 1))
+
+
+def _sizes(nodes: Sequence[Node]) -> str:
+    return f"{sum(node.cpus for node in nodes)} CPU cores and {sum(node.gpus for node in nodes)} GPUs"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,18 +27,30 @@ from ray import tune
 from essnet.config import Sweep
 from essnet.sweep.callback import SweepCallback
 from essnet.sweep.folder import ENDED, PENDING, RUNNING, STOPPED, SweepFolder
+from essnet.sweep.measured_packing import measure_packing
+from essnet.sweep.packing import unpacked
 from essnet.sweep.parent_run import start_parent
 from essnet.sweep.planned_search import PlannedSearch
 from essnet.sweep.resources import Placement
 from essnet.sweep.scheduler import build_scheduler, stopped_trials
 from essnet.sweep.trainable import run_trial
+from essnet.sweep.trial_queue import TrialQueue
 from essnet.tracking import RunStore
 
 
-def run_sweep(sweep: Sweep, folder: SweepFolder, *, store: RunStore, placement: Placement, cache_dir: Path) -> None:
+def run_sweep(
+    sweep: Sweep,
+    folder: SweepFolder,
+    *,
+    store: RunStore,
+    placement: Placement,
+    cache_dir: Path,
+    measuring: Callable[[int, int], None] | None = None,
+) -> None:
     """Run all trials of a sweep that have not ended yet; return when they have, or when interrupted by SIGINT.
 
     The folder's records say how each trial ended, and the parent run is left RUNNING for the caller to end.
+    `measuring` is called with (which, of how many) before each class of trials is measured, where packing is measured.
     """
     _settle(folder)
     _note_stopped(folder)
@@ -51,8 +63,9 @@ def run_sweep(sweep: Sweep, folder: SweepFolder, *, store: RunStore, placement: 
         "sweep": sweep.config.name,
     }
     task = {"cache_dir": str(cache_dir.absolute()), "tracking": tracking}
-    searcher = PlannedSearch(sweep, folder, task=task, threads=placement.threads)
-    if not searcher.remaining:
+    queue = TrialQueue(sweep, folder)
+    if queue.is_done():
+        _note_total(folder)
         return
     ray.init(
         address="local",  # not a cluster that the environment happens to name
@@ -63,13 +76,16 @@ def run_sweep(sweep: Sweep, folder: SweepFolder, *, store: RunStore, placement: 
         logging_level=logging.ERROR,
     )
     try:
+        packing = unpacked(placement)
+        if sweep.config.resources.packing == "measured":
+            packing = measure_packing(sweep, placement, folder=folder, cache_dir=cache_dir, progress=measuring)
         tuner = tune.Tuner(
-            tune.with_resources(run_trial, {"cpu": placement.cpus, "gpu": placement.gpus}),
+            tune.with_resources(run_trial, lambda task: tune.PlacementGroupFactory([task["resources"]])),
             tune_config=tune.TuneConfig(
-                search_alg=searcher,
+                search_alg=PlannedSearch(sweep, folder, queue, task=task, packing=packing),
                 scheduler=build_scheduler(sweep, folder.path),
-                num_samples=searcher.remaining,
-                max_concurrent_trials=placement.concurrent,
+                num_samples=-1,  # until the searcher says that it has no more
+                max_concurrent_trials=packing.concurrent,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
@@ -82,6 +98,8 @@ def run_sweep(sweep: Sweep, folder: SweepFolder, *, store: RunStore, placement: 
         )
         with _sigterm_as_sigint():
             tuner.fit()
+        if queue.is_done():
+            _note_total(folder)
     finally:
         ray.shutdown()
         _settle(folder)
@@ -106,6 +124,11 @@ def _note_stopped(folder: SweepFolder) -> None:
     for record in folder.records():
         if record.trial_id in stopped and record.state not in ENDED:
             folder.write_record(replace(record, state=STOPPED, error=None))
+
+
+def _note_total(folder: SweepFolder) -> None:
+    """Note how many trials it became: a budget may end before the plan does, and failed trials are not replicated."""
+    folder.note(num_trials=len(folder.records()))
 
 
 def _settle(folder: SweepFolder) -> None:

@@ -1,4 +1,4 @@
-"""Schedulers: which trials are stopped early. References never are, nor do they count in anybody's comparison.
+"""Schedulers: which trials are stopped early. References and replicates never are, nor is anybody compared with them.
 
 Ray's rules decide. They are told results under the trials' own names instead of Ray's, which are new after a resume,
 and told all former results again when a sweep goes on: it then stops what an uninterrupted one would have stopped.
@@ -75,7 +75,8 @@ class EarlyStopping(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Let a protected trial go on, and one that is at its end; let the rule decide about any other."""
         config = trial.config
-        if config["arm"] in self._protected_arms or "step" not in result or self._value_of not in result:
+        is_protected = config["replicates"] or config["arm"] in self._protected_arms
+        if is_protected or "step" not in result or self._value_of not in result:
             return str(TrialScheduler.CONTINUE)
         trial_id, step, value = config["trial_id"], int(result["step"]), float(result[self._value_of])
         # A trial that goes on from a checkpoint may report a step again: the first time counts.

@@ -1,7 +1,7 @@
 """Search algorithms: given what is known so far, which point of an arm's space comes next.
 
-Each answer depends on the seed, the trial's place in its arm and the results told so far, and on nothing else: a
-search that is built anew after an interruption, and told the same results, goes on as if nothing had happened.
+Each answer depends on the seed, the trial's place in its arm and the figures told so far, and on nothing else: a
+search that is built anew after an interruption, and told the same figures, goes on as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import optuna
@@ -19,10 +19,14 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from essnet.config import Arm, Choice, FloatRange, IntRange, Point, Space, SweepConfig
+from essnet.config.sweep import SearchConfig
+from essnet.sweep.objectives import Figures, violations
 from essnet.sweep.plan import grid_points
 
 _SEEDS = 2**32
 """numpy takes seeds below it."""
+
+_DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -33,8 +37,8 @@ class ArmSearch(Protocol):
     def propose(self, arm_index: int) -> Point:
         """Return the overrides of the arm's trial number `arm_index`."""
 
-    def tell(self, arm_index: int, point: Point, value: float) -> None:
-        """Take the result of the arm's trial number `arm_index`."""
+    def tell(self, arm_index: int, point: Point, figures: Figures) -> None:
+        """Take the figures of the arm's trial number `arm_index`."""
 
 
 class GridSearch:
@@ -47,7 +51,7 @@ class GridSearch:
         """Return the point number `arm_index` of the grid."""
         return self._points[arm_index]
 
-    def tell(self, arm_index: int, point: Point, value: float) -> None:
+    def tell(self, arm_index: int, point: Point, figures: Figures) -> None:
         """Do nothing: a grid does not learn."""
 
 
@@ -56,17 +60,39 @@ class OptunaSearch:
 
     A path is suggested where the values chosen so far make it active, so that the sampler never sees a value that
     had no effect.
+
+    Parameters
+    ----------
+    arm
+        What is searched.
+    search
+        Its objectives and constraints.
+    sampler
+        Builds the sampler from a seed.
+    seed
+        That of the arm's first trial.
+    earlier
+        Points of the arm with what other sweeps found there; they are known from the beginning.
     """
 
-    def __init__(self, arm: Arm, *, sampler: Callable[[int], BaseSampler], seed: int, mode: str) -> None:
+    def __init__(
+        self,
+        arm: Arm,
+        *,
+        search: SearchConfig,
+        sampler: Callable[[int], BaseSampler],
+        seed: int,
+        earlier: Iterable[tuple[Point, Figures]],
+    ) -> None:
         self._arm = arm
+        self._search = search
         self._sampler = sampler
         self._seed = seed
-        self._direction = StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE
+        self._earlier = [self._to_trial(point, figures) for point, figures in earlier]
         self._told: dict[int, FrozenTrial] = {}
 
     def propose(self, arm_index: int) -> Point:
-        """Return the point that the sampler suggests, given what was told."""
+        """Return the point that the sampler suggests, given what is known."""
         if arm_index < len(self._arm.first_points):
             return self._arm.first_points[arm_index]
         point = self._suggest(self._seed + arm_index, {})
@@ -77,8 +103,11 @@ class OptunaSearch:
         assert point is not None
         return point
 
-    def tell(self, arm_index: int, point: Point, value: float) -> None:
-        """Take a result, which is finite."""
+    def tell(self, arm_index: int, point: Point, figures: Figures) -> None:
+        """Take a trial's figures, all finite."""
+        self._told[arm_index] = self._to_trial(point, figures)
+
+    def _to_trial(self, point: Point, figures: Figures) -> FrozenTrial:
         parameters: dict[str, Any] = {}
         distributions: dict[str, BaseDistribution] = {}
 
@@ -89,18 +118,21 @@ class OptunaSearch:
             return point[path]
 
         self._arm.build_point(note)
-        self._told[arm_index] = create_trial(
+        missed = violations(figures, self._search.constraints)
+        return create_trial(
             params=parameters,
             distributions=distributions,
-            value=value,
+            values=[figures[metric] for metric in self._search.directions],
+            constraints={str(place): violation for place, violation in enumerate(missed)},
             state=TrialState.COMPLETE,
         )
 
     def _suggest(self, seed: int, decided: Point) -> Point | None:
-        # A study of its own for each proposal, with the results in the order of the trials and not in that of
+        # A study of its own for each proposal, with the trials in the order of the trials and not in that of
         # their ends: this is what makes a resumed search go on as an uninterrupted one would.
-        study = optuna.create_study(direction=self._direction, sampler=self._sampler(seed % _SEEDS))
-        study.add_trials(self._told[index] for index in sorted(self._told))
+        directions = [_DIRECTIONS[mode] for mode in self._search.directions.values()]
+        study = optuna.create_study(directions=directions, sampler=self._sampler(seed % _SEEDS))
+        study.add_trials([*self._earlier, *(self._told[index] for index in sorted(self._told))])
         trial = study.ask()
 
         def choose(path: str, space: Space) -> Any:
@@ -113,22 +145,22 @@ class OptunaSearch:
         return path if space == self._arm.spaces[path] else f"{path} in {space.describe()}"
 
 
-def build_search(arm: Arm, config: SweepConfig, num_trials: int) -> ArmSearch:
-    """Build the search of an arm that will have `num_trials` trials."""
+def build_search(
+    arm: Arm, config: SweepConfig, num_trials: int, earlier: Iterable[tuple[Point, Figures]] = ()
+) -> ArmSearch:
+    """Build the search of an arm that will have `num_trials` trials, beside what is known from `earlier` ones."""
     # Two arms with the same space shall not see the same random points.
     seed = config.search.seed * 1_000_003 + zlib.crc32(arm.name.encode())
     if config.search.algorithm == "grid":
         return GridSearch(arm)
-    if config.search.algorithm == "random":
-        return OptunaSearch(arm, sampler=lambda seed: RandomSampler(seed=seed), seed=seed, mode=config.search.mode)
     # TPE begins with random points; in a small sweep a third of the trials has to do.
     startup = min(10, math.ceil(num_trials / 3))
-    return OptunaSearch(
-        arm,
-        sampler=lambda seed: TPESampler(seed=seed, n_startup_trials=startup),
-        seed=seed,
-        mode=config.search.mode,
-    )
+    samplers: dict[str, Callable[[int], BaseSampler]] = {
+        "random": lambda seed: RandomSampler(seed=seed),
+        "optuna": lambda seed: TPESampler(seed=seed, n_startup_trials=startup),
+    }
+    sampler = samplers[config.search.algorithm]
+    return OptunaSearch(arm, search=config.search, sampler=sampler, seed=seed, earlier=earlier)
 
 
 def _distribution(space: Space) -> BaseDistribution:

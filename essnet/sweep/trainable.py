@@ -10,15 +10,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from ray import tune
 
 from essnet.atomic_files import write_atomically, write_json
 from essnet.config import InputError, TrialConfig, to_yaml
 from essnet.config.overrides import flatten
 from essnet.file_lock import hold
+from essnet.sweep.failures import CRASH, failure_kind, in_a_line
 from essnet.sweep.trial_log import LOG_FILE, trial_log
 from essnet.tracking import MlflowTracker, RunStore
-from essnet.training import NonFiniteLossError, Trainer
+from essnet.training import Trainer
 
 _OLD_WORKER_SECONDS = 60.0
 
@@ -27,22 +29,25 @@ def run_trial(task: Mapping[str, Any]) -> None:
     """Run a trial from where its last checkpoint is.
 
     `task` is what `PlannedSearch.suggest` returns. The folder's files say how it went: `result.json` when it reached
-    its last step, `error.json` when it failed. An error that would come again is not raised, so that Ray does not
-    retry it.
+    its last step, `error.json` when it failed. Only what is worth a retry at once is raised, for Ray to do so.
     """
     directory = Path(task["directory"])
-    # After a driver was killed its workers live on for some seconds: two must never write one trial's folder.
-    with hold(directory / "lock", wait_seconds=_OLD_WORKER_SECONDS):
-        (directory / "error.json").unlink(missing_ok=True)
-        try:
+    try:
+        # After a driver was killed its workers live on for some seconds: two must never write one trial's folder.
+        with hold(directory / "lock", wait_seconds=_OLD_WORKER_SECONDS):
+            (directory / "error.json").unlink(missing_ok=True)
             with trial_log(directory / LOG_FILE) as logger:
                 _train(task, directory, logger)
-        except (InputError, NonFiniteLossError) as error:
-            write_json(directory / "error.json", {"message": str(error), "traceback": traceback.format_exc()})
-        except Exception as error:  # kept for the report, whatever it is, and raised again
-            message = f"{type(error).__name__}: {error}"
-            write_json(directory / "error.json", {"message": message, "traceback": traceback.format_exc()})
+    except Exception as error:  # kept for the report, whatever it is
+        kind = failure_kind(error)
+        failure = {"kind": kind, "message": in_a_line(error), "traceback": traceback.format_exc()}
+        write_json(directory / "error.json", failure)
+        if kind == CRASH:
             raise
+    finally:
+        # The process waits for its next trial: what torch keeps for it, others on the device cannot have.
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
 
 
 def _train(task: Mapping[str, Any], directory: Path, logger: logging.Logger) -> None:
@@ -79,8 +84,13 @@ def _tracker(task: Mapping[str, Any], config: TrialConfig) -> MlflowTracker:
     run_id = store.start(
         task["trial_id"],
         identity={"essnet.trial_id": task["trial_id"], "mlflow.parentRunId": tracking["parent_run_id"]},
-        tags={"essnet.kind": "trial", "essnet.sweep": tracking["sweep"], "essnet.arm": task["arm"]},
-        params=dict(flatten(config.model_dump())),
+        tags={
+            "essnet.kind": "trial",
+            "essnet.sweep": tracking["sweep"],
+            "essnet.arm": task["arm"],
+            **({"essnet.replicates": task["replicates"]} if task["replicates"] else {}),
+        },
+        params={**dict(flatten(config.model_dump())), **task["placement"]},
     )
     directory = Path(task["directory"])
     write_json(directory / "run.json", {"run_id": run_id, "tracking_uri": tracking["uri"]})

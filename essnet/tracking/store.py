@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -21,9 +21,11 @@ from mlflow.exceptions import MlflowException
 
 from essnet import __version__
 from essnet.config import InputError
+from essnet.file_lock import HeldByOther, hold
 
 _PARAMS_PER_BATCH = 100
 _PARAM_LENGTH = 6000
+_OPENING_SECONDS = 120.0
 _logger = logging.getLogger(__name__)
 logging.getLogger("alembic").setLevel(logging.WARNING)  # schema migrations of a fresh sqlite file
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -47,8 +49,7 @@ def default_uri(output: Path) -> str:
 class RunStore:
     """The runs of one MLflow experiment.
 
-    Making one creates database and experiment where they are missing. With sqlite that has to happen in one
-    process before others open the store: concurrent first openings fail in MLflow's schema migration.
+    Making one creates database and experiment where they are missing.
 
     Raises
     ------
@@ -61,10 +62,12 @@ class RunStore:
         self.experiment = experiment
         self.artifact_root = artifact_root
         try:
-            _check_sqlite_file(uri)
-            self.client = MlflowClient(tracking_uri=uri)
-            found = self.client.get_experiment_by_name(experiment)
-            self.experiment_id: str = found.experiment_id if found is not None else self._create_experiment()
+            with _only_one_opens(uri):
+                self.client = MlflowClient(tracking_uri=uri)
+                found = self.client.get_experiment_by_name(experiment)
+                self.experiment_id: str = found.experiment_id if found is not None else self._create_experiment()
+        except HeldByOther as error:
+            raise InputError(f"tracking.uri: {uri} has been opened by process {error} for too long") from None
         except Exception as error:  # whatever MLflow and the drivers of databases raise
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"tracking.uri: {uri} does not answer as an MLflow store ({reason})") from None
@@ -165,15 +168,20 @@ class RunStore:
                 return runs
 
 
-def _check_sqlite_file(uri: str) -> None:
-    """Open the file once: MLflow would try again for two minutes where it cannot be opened."""
+@contextmanager
+def _only_one_opens(uri: str) -> Iterator[None]:
+    """Keep others from opening an sqlite store: two that do so first break it, in MLflow's migration of its tables."""
     name = unquote(uri.removeprefix("sqlite:///").partition("?")[0])
     if not uri.startswith("sqlite:///") or name in ("", ":memory:"):
+        yield
         return
     path = Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA schema_version").fetchone()
+    with hold(path.with_name(f"{path.name}.lock"), wait_seconds=_OPENING_SECONDS):
+        # MLflow would try again for two minutes where the file cannot be opened.
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA schema_version").fetchone()
+        yield
 
 
 def _quoted(value: str) -> str:

@@ -9,7 +9,6 @@ whole one; a checkpoint without it is taken as it is.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -22,11 +21,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from essnet.checksums import sha256_of
 from essnet.config import InputError, TrialConfig, load_trial, to_yaml
 from essnet.data import ClassTable
 
 FORMAT_VERSION = 1
-_BLOCK_BYTES = 2**20
 _SUMMED = ("model.safetensors", "trainer.pt")
 _FILES = (*_SUMMED, "config.yaml", "classes.json")
 
@@ -90,7 +89,7 @@ class Checkpoint:
             expected = json.loads(path.read_text(encoding="utf-8"))[name]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: damaged ({_first_line(error)})") from None
-        if _sha256(self.path / name) != expected:
+        if sha256_of(self.path / name) != expected:
             raise InputError(
                 f"{self.path / name}: damaged (not what was written: its SHA-256 is not that of checksums.json)"
             )
@@ -127,17 +126,23 @@ def write_checkpoint(
     config: TrialConfig,
     classes: ClassTable,
 ) -> None:
-    """Write a checkpoint's folder, under another name until it is whole; one that is there already is replaced."""
+    """Write a checkpoint's folder, under another name until it is whole; one that is there already is replaced.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, because the disk is full say; other checkpoints stay, and nothing of this one does.
+    """
+    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in weights.items()}
     temporary = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in weights.items()}
         save_file(tensors, temporary / "model.safetensors", {"format_version": str(FORMAT_VERSION)})
         torch.save(dict(trainer_state), temporary / "trainer.pt")
         (temporary / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
         (temporary / "classes.json").write_text(json.dumps(classes.to_json()), encoding="utf-8")
-        checksums = {name: _sha256(temporary / name) for name in _SUMMED}
+        checksums = {name: sha256_of(temporary / name) for name in _SUMMED}
         (temporary / "checksums.json").write_text(json.dumps(checksums), encoding="utf-8")
         for name in (*_FILES, "checksums.json"):
             sync_to_disk(temporary / name)
@@ -146,6 +151,12 @@ def write_checkpoint(
             remove_checkpoint(folder)
         temporary.rename(folder)
         sync_to_disk(folder.parent)
+    except (OSError, SafetensorError, RuntimeError) as error:  # each file has its own way to say that the disk is full
+        free = shutil.disk_usage(temporary.parent).free / 2**20
+        raise OSError(
+            f"{folder}: cannot be written ({_first_line(error)}), {free:.0f} MiB are free; "
+            "checkpoints before it are as they were"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -173,14 +184,6 @@ def _check_format(weights: Path) -> None:
         raise InputError(f"{weights}: damaged, or not written by essnet ({_first_line(error)})") from None
     if version > FORMAT_VERSION:
         raise InputError(f"{weights}: format {version}; this version of essnet reads up to {FORMAT_VERSION}")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _first_line(error: Exception) -> str:

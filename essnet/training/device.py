@@ -7,8 +7,8 @@ import torch
 from essnet.config import InputError
 
 
-def resolve_device(name: str) -> torch.device:
-    """Turn `trainer.device` into a device that is there.
+def resolve_device(name: str, *, key: str = "trainer.device") -> torch.device:
+    """Turn the name of a device, given as `key`, into a device that is there.
 
     Raises
     ------
@@ -23,8 +23,8 @@ def resolve_device(name: str) -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
-        raise InputError(f"trainer.device: found {name!r}; one of auto, cpu, cuda, cuda:0, cuda:1, ...")
+        raise InputError(f"{key}: found {name!r}; one of auto, cpu, cuda, cuda:0, cuda:1, ...")
     if device.type == "cuda" and (device.index or 0) >= gpus:
         there = f"cuda:0 to cuda:{gpus - 1}" if gpus else "no GPU"
-        raise InputError(f"trainer.device: found {name!r}, but torch sees {there}; take cpu or auto")
+        raise InputError(f"{key}: found {name!r}, but torch sees {there}; take cpu or auto")
     return device

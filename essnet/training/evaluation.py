@@ -17,6 +17,7 @@ from essnet.data.loading import Batch
 from essnet.labels import IGNORE_INDEX
 from essnet.metrics import ConfusionCounts
 from essnet.models import SegmentationModel
+from essnet.progress import ItemProgress
 from essnet.training.center_crop import CenterCroppedDataset
 from essnet.training.views import Views, averaged_outputs, views_of
 
@@ -91,7 +92,7 @@ class Evaluation:
         *,
         max_batches: int | None = None,
         num_pictures: int = 0,
-        progress: Callable[[int, int], None] | None = None,
+        progress: ItemProgress | None = None,
         see: SeeBatch | None = None,
     ) -> EvaluationResult:
         """Evaluate a model of the same kind: all of the split, or its first `max_batches`.
@@ -101,7 +102,7 @@ class Evaluation:
         num_pictures
             How many images, the first ones, the picture shows.
         progress
-            Called with (images that are done, images in all) after each batch.
+            Called after each batch; its items are images.
         see
             Called with each batch, all of it on the device.
         """

@@ -6,7 +6,7 @@ from pixels that somebody labelled, either from their mean embedding, or learned
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,7 @@ from essnet.data.loading import Batch, BatchLoader, Sample
 from essnet.labels import IGNORE_INDEX
 from essnet.losses import embedding_softmax_loss
 from essnet.models import EmbeddingOutput, SegmentationModel
+from essnet.progress import Progress
 from essnet.training.checkpoint import Checkpoint
 from essnet.training.checkpoint_folder import CheckpointFolder
 from essnet.training.trial import load_model
@@ -31,9 +32,6 @@ _LEARNING_RATE = 0.1
 """Of a row's learned numbers, relative to their root mean square; it falls to 0 over the steps."""
 _LEAST_DIFFERENCE = 0.05
 """From what examples show on average, relative to a class's own mean embedding."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, how many are done, how many in all)."""
 
 
 @dataclass(frozen=True)

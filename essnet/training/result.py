@@ -64,10 +64,23 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
+def best_metrics(directory: Path, metric: str, mode: str) -> dict[str, float]:
+    """Return the metrics of the evaluation that is best by `metric`, with the run's `perf/` figures; {} without any.
+
+    The `perf/` figures are the last evaluation's: each time they were those of all steps so far. Where `metric` is
+    one of them, the best evaluation is that with the best mIoU, as for the best checkpoint.
+    """
+    history = [entry["metrics"] for entry in read_history(directory / "history.jsonl")]
+    if metric.startswith("perf/"):
+        metric, mode = "val/miou", "max"
+    sign = -1 if mode == "max" else 1
+    sound = [metrics for metrics in history if math.isfinite(metrics.get(metric, math.nan))]
+    best: dict[str, float] = min(sound, key=lambda metrics: sign * metrics[metric], default={})
+    last = history[-1] if history else {}
+    return {**best, **{name: value for name, value in last.items() if name.startswith("perf/")}}
+
+
 def best_value(directory: Path, metric: str, mode: str) -> float | None:
-    """Return the best value of a metric over a run's evaluations, or None where there are none."""
-    values = [entry["metrics"][metric] for entry in read_history(directory / "history.jsonl")]
-    values = [value for value in values if math.isfinite(value)]
-    if not values:
-        return None
-    return float(max(values) if mode == "max" else min(values))
+    """Return a metric of `best_metrics`, or None where there is none."""
+    value = best_metrics(directory, metric, mode).get(metric, math.nan)
+    return float(value) if math.isfinite(value) else None

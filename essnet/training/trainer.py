@@ -12,6 +12,7 @@ import torch
 
 from essnet.atomic_files import write_json
 from essnet.config import TrialConfig
+from essnet.progress import ItemProgress
 from essnet.training.batches import TrainBatches
 from essnet.training.checkpoint_folder import CheckpointFolder
 from essnet.training.checkpoint_writer import CheckpointWriter
@@ -51,7 +52,7 @@ class Trainer:
     should_stop
         Asked after each step; True ends the run with a checkpoint.
     scan_progress
-        Called with (files looked through, files in all) while a folder is scanned, or labels are counted.
+        Called while a folder is scanned, or labels are counted; its items are files.
     max_eval_batches
         Evaluate on the first batches only.
     adapt_trial
@@ -74,7 +75,7 @@ class Trainer:
         report: Report | None = None,
         progress: Report | None = None,
         should_stop: Callable[[], bool] | None = None,
-        scan_progress: Callable[[int, int], None] | None = None,
+        scan_progress: ItemProgress | None = None,
         max_eval_batches: int | None = None,
         adapt_trial: AdaptTrial | None = None,
         resume: bool = False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from essnet.data.kept_histogram import label_histogram
 from essnet.data.label_histogram import LabelHistogram
 from essnet.data.loading import Transform
 from essnet.models import SegmentationModel, build_model
+from essnet.progress import ItemProgress
 from essnet.training.checkpoint import Checkpoint
 from essnet.training.device import resolve_device
 from essnet.training.image_sizes import check_crop_size
@@ -43,7 +44,7 @@ def build_trial(
     *,
     cache_dir: Path | None,
     pretrained: bool = True,
-    scan_progress: Callable[[int, int], None] | None = None,
+    scan_progress: ItemProgress | None = None,
 ) -> Trial:
     """Build device, data sets and model of a trial.
 
@@ -55,7 +56,7 @@ def build_trial(
         Whether the weights that training begins with are read, the encoder's or those of `model.initial_weights`; not
         needed where a checkpoint's follow.
     scan_progress
-        Called with (files looked through, files in all) while a folder is scanned, or labels are counted.
+        Called while a folder is scanned, or labels are counted; its items are files.
 
     Raises
     ------

@@ -109,7 +109,7 @@ GOOD = ["grow", "embedding_softmax", "--classes", "new.txt", "--examples", "exam
         ([*GOOD, "--examples", "all"], "all/classes.txt"),
         ([*GOOD, "--ignore-value", "3"], "--ignore-value: 3 is the id of 'class 3' in examples/classes.txt"),
         ([*GOOD, "--learn", "-1"], "--learn"),
-        ([*GOOD, "--device", "cuda:77"], "found 'cuda:77', but torch sees"),
+        ([*GOOD, "--device", "cuda:77"], "--device: found 'cuda:77', but torch sees"),
         ([*GOOD, "--output", "new.txt"], "new.txt, which is a file"),
     ],
 )

@@ -179,7 +179,7 @@ OTHERS: list[tuple[str, list[str], list[str]]] = [
     ),
     ("predict-overlay-stem", ["predict", "ck", "ok.png", "ok_overlay.png"], ["result ok_overlay.png would overwrite"]),
     ("predict-over-image", ["predict", "ck", "ok.png", "--output", "."], ["would overwrite the image ok.png"]),
-    ("predict-device", ["predict", "ck", "ok.png", "--device", "cuda:77"], ["found 'cuda:77', but torch sees"]),
+    ("predict-device", ["predict", "ck", "ok.png", "--device", "cuda:77"], ["--device: found 'cuda:77'"]),
 ]
 TABLE = [*OTHERS, *EITHER, *WRONG_FILES, *CHECKPOINTS]
 

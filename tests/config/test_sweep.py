@@ -124,8 +124,7 @@ def test_a_wrong_space_is_named_with_its_path(tmp_path: Path) -> None:
         ),
         (
             f"{HEAD}arms:\n{FULL}search: {{metric: miou}}\n",
-            "search.metric: found 'miou'; one of 'val/miou', 'val/mean_accuracy', 'val/pixel_accuracy', 'val/fw_iou', "
-            "'val/miou_frequent', 'val/miou_common' or 'val/miou_rare'",
+            "search.metric: found 'miou'; did you mean val/miou?",
         ),
         (
             f"{HEAD}arms:\n{FULL}search: {{num_trials: 3}}\n",

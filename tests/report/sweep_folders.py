@@ -33,6 +33,9 @@ def add_trial(
     *,
     state: str = COMPLETED,
     error: str | None = None,
+    failure: str | None = None,
+    seed: int = 0,
+    replicates: str | None = None,
     objective: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
     point: Mapping[str, Any] | None = None,
@@ -48,7 +51,7 @@ def add_trial(
     record = TrialRecord(
         trial_id=f"{index:03d}-{arm}", index=index, arm=arm, arm_index=0, overrides=dict(overrides or {}),
         point=dict(point or {}),
-        seed=0, max_steps=20, state=state, error=error,
+        seed=seed, max_steps=20, state=state, error=error, failure=failure, replicates=replicates,
     )  # fmt: skip
     folder.write_record(record)
     directory = folder.trial(record.trial_id)

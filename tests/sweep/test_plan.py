@@ -5,17 +5,23 @@ from typing import Any
 
 import pytest
 
-from essnet.config import InputError
-from essnet.sweep.plan import grid_points, plan_trials, trial_counts
+from essnet.config import InputError, Sweep
+from essnet.sweep.plan import grid_points, plan_trials, replicate_counts, trial_counts
 from tests.sweep.sweeps import tiny_sweep
+
+
+def places(sweep: Sweep) -> list[tuple[Any, ...]]:
+    """The plan as arm, place in the arm and, of a replicate, seed."""
+    return [
+        (planned.arm.name, planned.arm_index, *([] if planned.seed is None else [planned.seed]))
+        for planned in plan_trials(sweep)
+    ]
 
 
 def test_grid_has_every_point_and_the_baseline_first(tmp_path: Path) -> None:
     sweep = tiny_sweep(tmp_path)
     assert trial_counts(sweep) == {"full": 1, "knn": 4}
-    assert [planned.trial_id for planned in plan_trials(sweep)] == [
-        "000-full", "001-knn", "002-knn", "003-knn", "004-knn",
-    ]  # fmt: skip
+    assert places(sweep) == [("full", 0), ("knn", 0), ("knn", 1), ("knn", 2), ("knn", 3)]
     points = grid_points(sweep.arms[1])
     found = {(point["objective.embedding_dim"], point["objective.num_neighbours"]) for point in points}
     assert found == {(2, 1), (2, 2), (4, 1), (4, 2)}
@@ -54,7 +60,7 @@ def test_too_few_trials_for_the_arms(tmp_path: Path) -> None:
         "b": {"objective.embedding_dim": {"int": [1, 9]}},
     }
     sweep = tiny_sweep(tmp_path, arms=arms, search={"algorithm": "random", "num_trials": 1})
-    with pytest.raises(InputError, match=r"search\.num_trials=1 leaves some of the 2 searched arms"):
+    with pytest.raises(InputError, match=r"search\.num_trials=1 leaves arms without a trial: b; take more"):
         trial_counts(sweep)
 
 
@@ -110,9 +116,11 @@ def test_arms_may_ask_for_trials(
         (
             5,
             {"a": {"num_trials": 9}, "b": {}},
-            "search.num_trials=5 leaves some of the 2 searched arms without a trial; at least 10",
+            "search.num_trials=5, but num_trials and share of the arms make 9; at least 9",
         ),
-        (5, {"a": {"share": 0.05}, "b": {}}, "search.num_trials=5 leaves some of the 2 searched arms without a trial"),
+        (9, {"a": {"num_trials": 9}, "b": {}}, "search.num_trials=9 leaves arms without a trial: b; take more"),
+        (5, {"a": {"share": 0.05}, "b": {}}, "search.num_trials=5 leaves arms without a trial: a; take more, or less"),
+        (5, {}, "search.num_trials=5, but no arm has a search space; leave it out"),
     ],
 )
 def test_numbers_of_trials_that_do_not_fit(
@@ -180,3 +188,26 @@ def test_a_grid_without_end_is_refused(tmp_path: Path) -> None:
     }
     with pytest.raises(InputError, match=r"arms\.full: a grid of 2000000000002 trials; at most 10000"):
         trial_counts(tiny_sweep(tmp_path, arms=arms, baseline="full"))
+
+
+def test_replicates_of_the_best_come_last_but_those_of_the_baseline_first(tmp_path: Path) -> None:
+    sweep = tiny_sweep(tmp_path, replicate={"top": 2, "seeds": [0, 4, 5]})
+    assert places(sweep) == [
+        ("full", 0), ("full", 0, 4), ("full", 0, 5),
+        ("knn", 0), ("knn", 1), ("knn", 2), ("knn", 3),
+        ("knn", 0, 4), ("knn", 0, 5), ("knn", 1, 4), ("knn", 1, 5),
+    ]  # fmt: skip
+    assert replicate_counts(sweep) == {"full": 2, "knn": 4}
+
+
+def test_a_searched_baseline_is_replicated_once_its_best_is_known(tmp_path: Path) -> None:
+    sweep = tiny_sweep(tmp_path, baseline="knn", replicate={"seeds": [7, 8]})
+    assert places(sweep)[:4] == [("knn", 0), ("knn", 1), ("knn", 2), ("knn", 3)]
+    assert places(sweep)[4:] == [("full", 0), ("knn", 0, 7), ("knn", 0, 8), ("full", 0, 7), ("full", 0, 8)]
+
+
+def test_seeds_are_searched_or_replicated(tmp_path: Path) -> None:
+    arms = {"full": {"objective.name": "full_softmax"}, "knn": {"seed": {"choice": [0, 1]}}}
+    sweep = tiny_sweep(tmp_path, arms=arms, replicate={"seeds": [0, 1]})
+    with pytest.raises(InputError, match=r"arms\.knn\.seed: is searched, and replicate\.seeds sets it too"):
+        replicate_counts(sweep)

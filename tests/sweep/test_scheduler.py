@@ -18,9 +18,10 @@ from tests.sweep.sweeps import TINY_TRIAL, tiny_sweep
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 
 
-def trial(name: str, arm: str = "knn", max_steps: int = 6) -> SimpleNamespace:
+def trial(name: str, arm: str = "knn", max_steps: int = 6, replicates: str | None = None) -> SimpleNamespace:
     """A trial as Ray has it; its ticket there is another at each start."""
-    config = {"arm": arm, "trial_id": name, "trial": {"trainer": {"max_steps": max_steps}}}
+    trainer = {"max_steps": max_steps}
+    config = {"arm": arm, "trial_id": name, "replicates": replicates, "trial": {"trainer": trainer}}
     return SimpleNamespace(trial_id=f"ray{random.random()}", config=config)
 
 

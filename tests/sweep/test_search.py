@@ -20,9 +20,9 @@ SPACE: dict[str, Any] = {
 }
 
 
-def sampled_sweep(folder: Path, algorithm: str, seed: int = 0, mode: str = "max") -> Sweep:
+def sampled_sweep(folder: Path, algorithm: str, seed: int = 0, metric: str = "val/miou") -> Sweep:
     arms = {"full": {"objective.name": "full_softmax"}, "a": SPACE, "b": SPACE}
-    search = {"algorithm": algorithm, "num_trials": 40, "seed": seed, "mode": mode}
+    search = {"algorithm": algorithm, "num_trials": 40, "seed": seed, "metric": metric}
     return tiny_sweep(folder, arms=arms, search=search)
 
 
@@ -42,14 +42,14 @@ def test_points_lie_in_the_space_and_make_valid_trials(tmp_path: Path, algorithm
         assert point["data.crop_size"] in (32, [64, 32])
         assert isinstance(point["objective.renormalise"], bool)
         sweep.trial_config(point)
-        search.tell(index, point, float(index))
+        search.tell(index, point, {"val/miou": float(index)})
 
 
 def test_random_search_depends_on_seed_arm_and_place_alone(tmp_path: Path) -> None:
     search = arm_search(sampled_sweep(tmp_path, "random"))
     points = [search.propose(index) for index in range(10)]
     again = arm_search(sampled_sweep(tmp_path, "random"))
-    again.tell(0, points[0], 0.7)  # results do not matter to it
+    again.tell(0, points[0], {"val/miou": 0.7})  # results do not matter to it
     assert [again.propose(index) for index in (9, 3)] == [points[9], points[3]]
     assert arm_search(sampled_sweep(tmp_path, "random", seed=1)).propose(0) != points[0]
     assert arm_search(sampled_sweep(tmp_path, "random"), arm=2).propose(0) != points[0]
@@ -59,30 +59,30 @@ def test_random_search_depends_on_seed_arm_and_place_alone(tmp_path: Path) -> No
 def test_optuna_built_anew_and_told_the_same_goes_on_the_same(tmp_path: Path) -> None:
     """What resuming a sweep relies on."""
 
-    def value(point: Any) -> float:
-        return -abs(point["objective.num_neighbours"] - 11) - abs(point["optimizer.lr"] - 0.01)
+    def figures(point: Any) -> dict[str, float]:
+        return {"val/miou": -abs(point["objective.num_neighbours"] - 11) - abs(point["optimizer.lr"] - 0.01)}
 
     search = arm_search(sampled_sweep(tmp_path, "optuna"))
     history = []
     for index in range(12):
         point = search.propose(index)
-        search.tell(index, point, value(point))
+        search.tell(index, point, figures(point))
         history.append(point)
     resumed = arm_search(sampled_sweep(tmp_path, "optuna"))
     for index, point in reversed(list(enumerate(history))):
-        resumed.tell(index, point, value(point))
+        resumed.tell(index, point, figures(point))
     assert resumed.propose(12) == search.propose(12)
     forgetful = arm_search(sampled_sweep(tmp_path, "optuna"))
     assert forgetful.propose(12) != search.propose(12)
 
 
-@pytest.mark.parametrize(("mode", "sign"), [("max", 1), ("min", -1)])
-def test_optuna_learns_where_it_is_good(tmp_path: Path, mode: str, sign: int) -> None:
-    search = arm_search(sampled_sweep(tmp_path, "optuna", mode=mode))
+@pytest.mark.parametrize(("metric", "sign"), [("val/miou", 1), ("perf/step_ms", -1)])
+def test_optuna_learns_where_it_is_good(tmp_path: Path, metric: str, sign: int) -> None:
+    search = arm_search(sampled_sweep(tmp_path, "optuna", metric=metric))
     points = []
     for index in range(40):
         point = search.propose(index)
-        search.tell(index, point, -sign * abs(point["objective.num_neighbours"] - 14))
+        search.tell(index, point, {metric: -sign * abs(point["objective.num_neighbours"] - 14)})
         points.append(abs(point["objective.num_neighbours"] - 14))
     assert sum(points[-15:]) / 15 < sum(points[:7]) / 7
 
@@ -106,7 +106,7 @@ def test_steps_of_a_float_range_are_kept_to(tmp_path: Path, algorithm: str) -> N
     for index in range(40):
         point = search.propose(index)
         found.add(point["optimizer.lr"])
-        search.tell(index, point, float(index))
+        search.tell(index, point, {"val/miou": float(index)})
     assert found == {0.1, 0.2, 0.3, 0.4, 0.5}
 
 
@@ -122,7 +122,7 @@ def test_given_points_come_first_and_are_learned_from(tmp_path: Path, algorithm:
     for index in range(30):
         point = search.propose(index)
         found.append(point["optimizer.lr"])
-        search.tell(index, point, -abs(point["optimizer.lr"] - 0.5))
+        search.tell(index, point, {"val/miou": -abs(point["optimizer.lr"] - 0.5)})
     assert found[:2] == [0.5, 0.3]
     if algorithm == "optuna":
         assert sum(found[15:]) / 15 > 0.4  # the space's mean is 0.3
@@ -141,5 +141,5 @@ def test_hardly_any_classes_for_the_neighbours(tmp_path: Path, algorithm: str) -
     points = []
     for index in range(20):
         points.append(search.propose(index))
-        search.tell(index, points[-1], float(index))
+        search.tell(index, points[-1], {"val/miou": float(index)})
     assert {tuple(point.values()) for point in points} == {(499, 498), (500, 498), (500, 499)}

@@ -133,9 +133,9 @@ def test_searches_agree(drawn: Any) -> None:
             proposed = []
             for index in range(count):
                 proposed.append(search.propose(index))
-                search.tell(index, proposed[-1], len(str(proposed[-1])) % 7)
+                search.tell(index, proposed[-1], {"val/miou": len(str(proposed[-1])) % 7})
             assert {as_text(point) for point in proposed} <= set(texts)
             resumed = build_search(sweep.arms[1], sweep.config, count)
             for index in reversed(range(count - 2)):
-                resumed.tell(index, proposed[index], len(str(proposed[index])) % 7)
+                resumed.tell(index, proposed[index], {"val/miou": len(str(proposed[index])) % 7})
             assert resumed.propose(count - 2) == proposed[-2]

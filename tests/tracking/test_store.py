@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -192,3 +194,17 @@ def test_artifacts_of_an_experiment_of_any_name_stay_in_their_folder(database: P
     (kept,) = [path for path in root.rglob("picture.png") if run_id in path.parts]
     assert kept.resolve().is_relative_to(root.resolve())
     assert [file.path for file in store.client.list_artifacts(run_id, "predictions")] == ["predictions/picture.png"]
+
+
+@pytest.mark.slow
+def test_several_processes_open_a_new_store_at_once(tmp_path: Path) -> None:
+    """MLflow's migration of a fresh database breaks it where two do so at a time."""
+    opening = (
+        "import sys; from pathlib import Path; from essnet.tracking import RunStore; "
+        "print(RunStore(sys.argv[1], 'study', artifact_root=Path(sys.argv[2])).experiment_id)"
+    )
+    command = [sys.executable, "-c", opening, default_uri(tmp_path), str(tmp_path / "artifacts")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    found = [process.communicate(timeout=300)[0].strip() for process in processes]
+    assert found == [found[0]] * 3
+    assert found[0]

@@ -45,3 +45,5 @@ def test_devices_that_are_there(gpus: int, name: str, device: str) -> None:
 def test_devices_that_are_not(gpus: int, name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         resolve_device(name)
+    with pytest.raises(InputError, match=message.replace(r"trainer\.device", "--device")):
+        resolve_device(name, key="--device")

@@ -127,7 +127,7 @@ def test_with_recommended_recipes_too(tmp_path: Path, recipe: str) -> None:
         assert resumed.trial.model.output_layer.log_logit_scale.exp() != config.objective.logit_scale
 
 
-TODAYS = {
+LOOP_OPTIONS = {
     "average": {"trainer.ema_decay": 0.9},
     "accumulation": {"trainer.accumulate_steps": 3, "trainer.clip_gradient_norm": 0.5},
     "both in bfloat16": {"trainer.ema_decay": 0.9, "trainer.accumulate_steps": 2, "trainer.precision": "bfloat16"},
@@ -135,11 +135,11 @@ TODAYS = {
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-@pytest.mark.parametrize("option", TODAYS)
+@pytest.mark.parametrize("option", LOOP_OPTIONS)
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_with_averages_and_accumulation_too(tmp_path: Path, objective: str, option: str, num_workers: int) -> None:
     config = tiny_trial(
-        {"objective.name": objective, "data.num_workers": num_workers, **ADAMW_ONE_CYCLE, **TODAYS[option]}
+        {"objective.name": objective, "data.num_workers": num_workers, **ADAMW_ONE_CYCLE, **LOOP_OPTIONS[option]}
     )
     whole_tracker, tracker = RecordingTracker(), RecordingTracker()
     whole = run(config, tmp_path / "whole", whole_tracker)
@@ -174,13 +174,13 @@ def test_a_checkpoint_is_read_once_to_go_on_from_it(tmp_path: Path, monkeypatch:
     config = tiny_trial({"trainer.ema_decay": 0.9})
     run(config, tmp_path, RecordingTracker(), stop_at=3)
     summed: list[str] = []
-    digest = checkpoint._sha256
+    digest = checkpoint.sha256_of
 
     def counted(path: Path) -> str:
         summed.append(path.name)
         return digest(path)
 
-    monkeypatch.setattr(checkpoint, "_sha256", counted)
+    monkeypatch.setattr(checkpoint, "sha256_of", counted)
     assert Trainer(config, directory=tmp_path, resume=True).step == 3
     assert sorted(summed) == ["model.safetensors", "trainer.pt"]
 

@@ -318,13 +318,3 @@ def test_a_checkpoint_is_written_while_training_goes_on_and_reported_when_it_is_
     )
     trainer.train()
     assert reported == [(2, 2), (4, 4), (6, 6)]
-
-
-def test_a_disk_that_is_full_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint_folder, "write_checkpoint", full)
-    with pytest.raises(OSError, match="No space left"):
-        Trainer(tiny_trial(), directory=tmp_path).train()
-    assert not (tmp_path / "result.json").exists()

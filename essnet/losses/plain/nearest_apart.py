@@ -21,9 +21,7 @@ class SharedDistancesNearestApart(SharedDistances):
     number. In float32, a distance d that is not among these is off by some 1e-7 (|e|^2 + |w|^2) / d.
     """
 
-    def __init__(
-        self, classes: Tensor, scale: float | Tensor, *, max_rows: int, num_kept: int | None, num_apart: int
-    ) -> None:
+    def __init__(self, classes: Tensor, scale: Tensor, *, max_rows: int, num_kept: int | None, num_apart: int) -> None:
         """Keep the R class embeddings (R, D), T and two buffers for chunks of `max_rows` pixels.
 
         Of a pixel's classes only the `num_kept` nearest count, or all; the `num_apart` nearest are computed from
@@ -32,7 +30,7 @@ class SharedDistancesNearestApart(SharedDistances):
         super().__init__(classes, scale, max_rows=max_rows, num_kept=num_kept)
         self._num_apart = min(num_apart, len(classes))
         self._apart = OwnDistances(classes, scale)
-        self._minus_scale = -torch.as_tensor(scale)
+        self._minus_scale = -scale
         self._largest_norm = self._norms.amax()
 
     def peaks(self, pixels: Tensor, hidden: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ class OwnClasses(Protocol):
 class OwnDistances:
     """logit = -T ||e - w||, each distance computed from the difference itself: exact however small it is."""
 
-    def __init__(self, classes: Tensor, scale: float | Tensor) -> None:
+    def __init__(self, classes: Tensor, scale: Tensor) -> None:
         """Keep the class embeddings (C, D) and T."""
         self._classes, self._scale = classes, scale
 
@@ -45,7 +45,7 @@ class OwnDistances:
 class OwnProducts:
     """logit = T e.w."""
 
-    def __init__(self, classes: Tensor, scale: float | Tensor) -> None:
+    def __init__(self, classes: Tensor, scale: Tensor) -> None:
         """Keep the class embeddings (C, D) and T."""
         self._classes, self._scale = classes, scale
 

@@ -48,7 +48,7 @@ def hide(terms: Tensor, columns: Tensor, value: float) -> None:
 class SharedProducts:
     """logit = T e.w."""
 
-    def __init__(self, classes: Tensor, scale: float | Tensor, *, max_rows: int, num_kept: int | None) -> None:
+    def __init__(self, classes: Tensor, scale: Tensor, *, max_rows: int, num_kept: int | None) -> None:
         """Keep the R class embeddings (R, D), T and a buffer for chunks of `max_rows` pixels.
 
         Of a pixel's classes only the `num_kept` nearest count, or all.
@@ -87,7 +87,7 @@ class SharedProducts:
 class SharedDistances:
     """logit = -T ||e - w||: squared distances from a matrix product, the close ones from the difference."""
 
-    def __init__(self, classes: Tensor, scale: float | Tensor, *, max_rows: int, num_kept: int | None) -> None:
+    def __init__(self, classes: Tensor, scale: Tensor, *, max_rows: int, num_kept: int | None) -> None:
         """Keep the R class embeddings (R, D), T and two buffers for chunks of `max_rows` pixels.
 
         Of a pixel's classes only the `num_kept` nearest count, or all.

@@ -9,13 +9,13 @@ import pytest
 from essnet.atomic_files import write_json
 from essnet.config import InputError
 from essnet.sweep.folder import SweepFolder
-from essnet.sweep.parent_run import _configuration, check_resumable
+from essnet.sweep.resumable import check_resumable, saved_configuration
 from tests.sweep.sweeps import tiny_sweep
 
 
 def test_keys_that_are_newer_than_the_folder_count_as_their_defaults(tmp_path: Path) -> None:
     sweep = tiny_sweep(tmp_path)
-    saved = _configuration(sweep)
+    saved = saved_configuration(sweep)
     del saved["search"]["points"], saved["scheduler"]["brackets"]
     write_json(tmp_path / "sweep.json", {"configuration": saved})
     check_resumable(sweep, SweepFolder(tmp_path))
@@ -24,7 +24,7 @@ def test_keys_that_are_newer_than_the_folder_count_as_their_defaults(tmp_path: P
 
 
 def test_another_sweep_is_refused_by_the_key_that_differs(tmp_path: Path) -> None:
-    write_json(tmp_path / "sweep.json", {"configuration": _configuration(tiny_sweep(tmp_path))})
+    write_json(tmp_path / "sweep.json", {"configuration": saved_configuration(tiny_sweep(tmp_path))})
     with pytest.raises(InputError, match=r"search\.seed: is 3, but the sweep .* has 0"):
         check_resumable(tiny_sweep(tmp_path, search={"seed": 3}), SweepFolder(tmp_path))
     check_resumable(tiny_sweep(tmp_path, failure={"max_retries": 4}), SweepFolder(tmp_path))
@@ -33,7 +33,7 @@ def test_another_sweep_is_refused_by_the_key_that_differs(tmp_path: Path) -> Non
 def test_arms_in_another_order_are_another_sweep(tmp_path: Path) -> None:
     """Their trials would have other numbers."""
     sweep = tiny_sweep(tmp_path)
-    write_json(tmp_path / "sweep.json", {"configuration": _configuration(sweep)})
+    write_json(tmp_path / "sweep.json", {"configuration": saved_configuration(sweep)})
     arms = dict(reversed(sweep.config.arms.items()))
     with pytest.raises(InputError, match="arms: stand in another order"):
         check_resumable(tiny_sweep(tmp_path, arms=arms), SweepFolder(tmp_path))
@@ -42,6 +42,31 @@ def test_arms_in_another_order_are_another_sweep(tmp_path: Path) -> None:
 def test_a_null_is_not_the_same_as_nothing(tmp_path: Path) -> None:
     full, exact = {"objective.name": "full_softmax"}, {"objective.name": "embedding_softmax"}
     with_null = tiny_sweep(tmp_path, arms={"full": full, "exact": {**exact, "model.output_stride": None}})
-    write_json(tmp_path / "sweep.json", {"configuration": _configuration(with_null)})
+    write_json(tmp_path / "sweep.json", {"configuration": saved_configuration(with_null)})
     with pytest.raises(InputError, match=r"arms\.exact\.model\.output_stride: is missing, but .* has None"):
         check_resumable(tiny_sweep(tmp_path, arms={"full": full, "exact": exact}), SweepFolder(tmp_path))
+
+
+def test_what_has_changed_is_told(tmp_path: Path) -> None:
+    search = {"algorithm": "random", "num_trials": 4}
+    write_json(tmp_path / "sweep.json", {"configuration": saved_configuration(tiny_sweep(tmp_path, search=search))})
+    edited = tiny_sweep(
+        tmp_path,
+        search={**search, "num_trials": 6, "time_budget": 2.5},
+        replicate={"seeds": [0, 1]},
+        resources={"cpus": 1},
+    )
+    assert check_resumable(edited, SweepFolder(tmp_path)) == [
+        "replicate.seeds: [0, 1] now, None before",
+        "resources.cpus: 1.0 now, None before",
+        "search.num_trials: 6 now, 4 before",
+        "search.time_budget: 2.5 now, None before",
+    ]
+
+
+def test_fewer_trials_are_refused(tmp_path: Path) -> None:
+    """Some of them may have run."""
+    search = {"algorithm": "random", "num_trials": 4}
+    write_json(tmp_path / "sweep.json", {"configuration": saved_configuration(tiny_sweep(tmp_path, search=search))})
+    with pytest.raises(InputError, match=r"search\.num_trials: is 3, but the sweep .* has 4"):
+        check_resumable(tiny_sweep(tmp_path, search={**search, "num_trials": 3}), SweepFolder(tmp_path))

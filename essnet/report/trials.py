@@ -1,0 +1,125 @@
+"""The trials of a sweep as the comparison sees them, read from their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from essnet.atomic_files import read_json
+from essnet.sweep.folder import ENDED, SweepFolder, TrialRecord
+from essnet.training.result import best_metrics, read_history
+
+_JSON_KEYS = (
+    "trial_id", "arm", "overrides", "seed", "state", "steps", "metrics", "run_id", "replicates", "failure", "error",
+)  # fmt: skip
+_HAS_NEIGHBOURS = ("knn_softmax", "sampled_softmax")
+# The same in C where PyYAML was built with it: a fifteenth of the time, for hundreds of files.
+_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class ComparedTrial:
+    """A trial; `metrics` are those of its best evaluation, with its `perf/` figures."""
+
+    trial_id: str
+    arm: str
+    overrides: Mapping[str, Any]
+    seed: int
+    state: str
+    steps: int
+    """Up to its last evaluation."""
+    metrics: Mapping[str, float]
+    max_steps: int = 0
+    run_id: str | None = None
+    replicates: str | None = None
+    """Id of the trial whose configuration this one runs again with another seed."""
+    failure: str | None = None
+    """What kind of failure `error` is, in a short word such as out_of_memory."""
+    error: str | None = None
+    point: Mapping[str, Any] = field(default_factory=dict)
+    """The searched part of the overrides."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The `objective` block that it ran with; empty before it has begun."""
+
+    @property
+    def embedding_dim(self) -> int | None:
+        """Return d, or None for the full softmax, which has none."""
+        return None if self.settings.get("name") == "full_softmax" else self.settings.get("embedding_dim")
+
+    @property
+    def num_neighbours(self) -> int | None:
+        """Return k, or None for an objective without neighbours."""
+        return self.settings.get("num_neighbours") if self.settings.get("name") in _HAS_NEIGHBOURS else None
+
+    @property
+    def failure_line(self) -> str:
+        """Return which trial failed, how and why, in a line."""
+        return ": ".join(part for part in ("failed", self.trial_id, self.failure, self.error) if part)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the trial with the keys that scripts rely on."""
+        return {key: getattr(self, key) for key in _JSON_KEYS}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ComparedTrial:
+        """Return a trial that `to_json` returned and a command printed, as far as that tells it."""
+        numbers = {name: value for name, value in values["metrics"].items() if value is not None}  # null: was no number
+        return cls(**{key: values[key] for key in _JSON_KEYS if key in values} | {"metrics": numbers})
+
+
+class TrialReader:
+    """Reads the trials of a sweep as often as it is asked, and those that have ended once: they never change.
+
+    One that failed is read each time, since `--resume` runs it again.
+    """
+
+    def __init__(self, folder: SweepFolder) -> None:
+        self._folder = folder
+        self._ended: dict[str, tuple[TrialRecord, ComparedTrial]] = {}
+
+    def read(self, *, metric: str, mode: str) -> list[ComparedTrial]:
+        """Return all trials, in the order of their index."""
+        trials = []
+        for record in self._folder.records():
+            known_record, trial = self._ended.get(record.trial_id, (None, None))
+            if trial is None or known_record != record:
+                # After its record: what a trial that has ended left behind is then complete.
+                trial = _read_trial(self._folder.trial(record.trial_id), record, metric, mode)
+            if record.state in ENDED:
+                self._ended[record.trial_id] = record, trial
+            trials.append(trial)
+        return trials
+
+
+def _read_trial(path: Path, record: TrialRecord, metric: str, mode: str) -> ComparedTrial:
+    history = read_history(path / "history.jsonl")
+    return ComparedTrial(
+        trial_id=record.trial_id,
+        arm=record.arm,
+        overrides=record.overrides,
+        seed=record.seed,
+        state=record.state,
+        steps=history[-1]["step"] if history else 0,
+        metrics=best_metrics(path, metric, mode),
+        max_steps=record.max_steps,
+        run_id=read_json(path / "run.json").get("run_id"),
+        replicates=record.replicates,
+        failure=record.failure,
+        error=record.error,
+        point=record.point,
+        settings=_read_settings(path / "config.yaml"),
+    )
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    """Return the `objective` block; empty where there is none to be read: the trial's figures count all the same."""
+    try:
+        config = yaml.load(path.read_text(encoding="utf-8"), Loader=_YAML_LOADER)
+    except (FileNotFoundError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    settings = config.get("objective") if isinstance(config, dict) else None
+    return settings if isinstance(settings, dict) else {}

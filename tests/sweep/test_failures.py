@@ -1,0 +1,147 @@
+"""What becomes of a trial that fails: its kind, whether it is tried again, and what is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from ray.exceptions import ActorDiedError, OutOfMemoryError
+
+from essnet.config import InputError
+from essnet.file_lock import HeldByOther
+from essnet.sweep import trainable
+from essnet.sweep.callback import SweepCallback
+from essnet.sweep.failures import failure_kind, in_a_line, lost_worker
+from essnet.sweep.folder import FAILED, PENDING, RUNNING, SweepFolder, TrialRecord
+from essnet.tracking import RunStore
+from essnet.training import NonFiniteLossError
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "line"),
+    [
+        (InputError("data.root: is not there"), "bad_input", "data.root: is not there"),
+        (NonFiniteLossError("the loss is nan"), "non_finite", "the loss is nan"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory.\nTried"),
+            "out_of_memory",
+            "OutOfMemoryError: CUDA out of memory.",
+        ),
+        (MemoryError(), "out_of_memory", "MemoryError: "),
+        (ValueError("what\never"), "crash", "ValueError: what"),
+        (RuntimeError("shapes differ"), "crash", "RuntimeError: shapes differ"),
+        (HeldByOther("12"), "crash", "process 12 holds the trial's folder still"),
+    ],
+)
+def test_kinds(error: Exception, kind: str, line: str) -> None:
+    assert (failure_kind(error), in_a_line(error)) == (kind, line)
+
+
+def test_what_torch_says_when_a_cpu_has_not_enough_memory() -> None:
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(2**58, dtype=torch.uint8)
+    assert failure_kind(error.value) == "out_of_memory"
+
+
+def test_lost_workers() -> None:
+    assert lost_worker(ActorDiedError())["kind"] == "lost_worker"
+    assert lost_worker(OutOfMemoryError("evicted"))["kind"] == "out_of_memory"
+    words = "1 worker(s) were killed due to the node running low on memory."
+    assert lost_worker(RuntimeError(words))["kind"] == "out_of_memory"
+
+
+def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> Path:
+    """Run a trial whose training raises; return its folder."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(trainable, "_train", fail)
+    directory = tmp_path / "trials" / "000-knn"
+    directory.mkdir(parents=True, exist_ok=True)
+    trainable.run_trial({"directory": str(directory)})
+    return directory
+
+
+@pytest.mark.parametrize("error", [InputError("no"), NonFiniteLossError("nan"), torch.OutOfMemoryError("full")])
+def test_ray_retries_nothing_that_would_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    kept = json.loads((failing(tmp_path, monkeypatch, error) / "error.json").read_text())
+    assert kept["kind"] == failure_kind(error)
+    assert type(error).__name__ in kept["traceback"]
+
+
+def test_ray_retries_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ZeroDivisionError):
+        failing(tmp_path, monkeypatch, ZeroDivisionError("once"))
+    assert json.loads((tmp_path / "trials" / "000-knn" / "error.json").read_text())["kind"] == "crash"
+
+
+def test_a_folder_that_is_held_is_no_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainable, "_OLD_WORKER_SECONDS", 0.0)
+    directory = tmp_path / "trials" / "000-knn"
+    with trainable.hold(directory / "lock"), pytest.raises(HeldByOther):
+        trainable.run_trial({"directory": str(directory)})
+    assert "holds the trial's folder" in json.loads((directory / "error.json").read_text())["message"]
+
+
+class Driver:
+    """A sweep's folder with one trial that runs, and the callback that Ray calls."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.store = RunStore(f"sqlite:///{tmp_path / 'mlflow.db'}", "essnet", artifact_root=tmp_path / "artifacts")
+        self.run_id = self.store.start("000-knn", identity={"essnet.trial_id": "000-knn"}, tags={}, params={})
+        self.folder = SweepFolder(tmp_path)
+        self.folder.write_record(TrialRecord("000-knn", 0, "knn", 0, {}, {}, 0, 6, RUNNING))
+        self.directory = self.folder.trial("000-knn")
+        (self.directory / "run.json").write_text(json.dumps({"run_id": self.run_id}))
+        tracking = {"uri": self.store.uri, "experiment": "essnet", "artifact_root": str(tmp_path / "artifacts")}
+        self.callback = SweepCallback(tmp_path, tracking)
+
+    def fail(self, kind: str) -> None:
+        (self.directory / "error.json").write_text(json.dumps({"kind": kind, "message": f"it was {kind}"}))
+
+    def trial(self, error: Exception | None = None) -> Any:
+        config = {"trial_id": "000-knn", "directory": str(self.directory)}
+        return SimpleNamespace(config=config, get_pickled_error=lambda: error)
+
+    def status(self) -> str:
+        return str(self.store.client.get_run(self.run_id).info.status)
+
+
+def test_out_of_memory_is_tried_once_more_alone(tmp_path: Path) -> None:
+    driver = Driver(tmp_path)
+    driver.fail("out_of_memory")
+    driver.callback.on_trial_complete(0, [], driver.trial())
+    record = driver.folder.record("000-knn")
+    assert (record.state, record.alone, record.failure) == (PENDING, True, "out_of_memory")
+    assert driver.status() == "RUNNING"
+
+    driver.callback.on_trial_start(0, [], driver.trial())
+    assert driver.folder.record("000-knn").error is None
+    driver.callback.on_trial_complete(0, [], driver.trial())
+    record = driver.folder.record("000-knn")
+    assert (record.state, record.failure, record.error) == (FAILED, "out_of_memory", "it was out_of_memory")
+    assert driver.status() == "FAILED"
+
+
+@pytest.mark.parametrize("kind", ["bad_input", "non_finite"])
+def test_what_would_come_again_has_failed(tmp_path: Path, kind: str) -> None:
+    driver = Driver(tmp_path)
+    driver.fail(kind)
+    driver.callback.on_trial_complete(0, [], driver.trial())
+    record = driver.folder.record("000-knn")
+    assert (record.state, record.failure, driver.status()) == (FAILED, kind, "FAILED")
+
+
+def test_a_worker_that_died_without_a_word(tmp_path: Path) -> None:
+    driver = Driver(tmp_path)
+    driver.callback.on_trial_error(0, [], driver.trial(ActorDiedError()))
+    record = driver.folder.record("000-knn")
+    assert (record.state, record.failure, record.error) == (FAILED, "lost_worker", "the worker process died")
+    assert driver.status() == "FAILED"
