@@ -15,8 +15,9 @@ def describe_sweep(
     """Print the arms with what is fixed and what is searched, and their numbers of trials by the arm's name."""
     search = sweep.config.search
     total = sum(searched.values()) + sum(replicates.values())
+    wanted = " and ".join(search.directions)
     console.print(
-        f"sweep {sweep.config.name}: {_count(total, 'trial')}, {search.algorithm} search by {' and '.join(search.directions)}, "
+        f"sweep {sweep.config.name}: {_count(total, 'trial')}, {search.algorithm} search by {wanted}, "
         f"scheduler {sweep.config.scheduler.name}",
         markup=False,
     )
