@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from ray import tune
 
 from essnet.atomic_files import write_atomically, write_json
@@ -21,6 +20,7 @@ from essnet.sweep.failures import CRASH, failure_kind, in_a_line
 from essnet.sweep.trial_log import LOG_FILE, trial_log
 from essnet.tracking import MlflowTracker, RunStore
 from essnet.training import Trainer
+from essnet.training.free_memory import return_memory
 
 _OLD_WORKER_SECONDS = 60.0
 
@@ -45,9 +45,7 @@ def run_trial(task: Mapping[str, Any]) -> None:
         if kind == CRASH:
             raise
     finally:
-        # The process waits for its next trial: what torch keeps for it, others on the device cannot have.
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        return_memory()  # the process waits for its next trial
 
 
 def _train(task: Mapping[str, Any], directory: Path, logger: logging.Logger) -> None:

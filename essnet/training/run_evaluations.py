@@ -9,6 +9,7 @@ from typing import TypeAlias
 from essnet.atomic_files import write_png
 from essnet.training.embedding_statistics import embedding_statistics
 from essnet.training.evaluation import Evaluation
+from essnet.training.free_memory import return_heap
 from essnet.training.result import History
 from essnet.training.state import TrainingState
 from essnet.training.tracker import Tracker
@@ -66,6 +67,7 @@ class RunEvaluations:
         with performance.evaluation():
             result = self._evaluation.run(model, max_batches=self._max_batches, num_pictures=self._num_pictures)
             embeddings = embedding_statistics(model.output_layer, predicted=result.counts.predicted())
+            return_heap()
         metrics = {**result.metrics, **embeddings}
         tracker.log(step, {**metrics, **performance.evaluation_figures()})
         self._history.append(step, {**metrics, **performance.summary()})
