@@ -2,8 +2,8 @@
 
     python benchmarks/chaos.py --kills 100 --output /tmp/chaos
 
-Tiny trials on generated textures run through `launch.py sweep`, two at a time. At a random moment between the start of
-the command and the time that the whole sweep takes, one thing is killed by SIGKILL:
+Tiny trials on generated textures run through `launch.py sweep`, two at a time. At a random moment, from the start of
+the command to half the time that a whole sweep takes, one thing is killed by SIGKILL:
 
     driver    the command itself
     worker    the process of a trial that runs
@@ -93,7 +93,7 @@ def run_killed(
             number = len(records.kills)
             if number >= kills:
                 return None
-            return draw(seed, sweep=sweep, number=number, longest_seconds=longest_seconds, kinds=kinds)
+            return draw(seed, sweep=sweep, number=number, longest_seconds=longest_seconds / 2, kinds=kinds)
 
         killed.run(
             next_kill,
@@ -118,8 +118,8 @@ class Records:
 
     def __init__(self, output: Path) -> None:
         self.output = output
-        self.kills = read_lines(output / "kills.jsonl")
-        self.problems = read_lines(output / "problems.jsonl")
+        self.kills = _take_up(output / "kills.jsonl")
+        self.problems = _take_up(output / "problems.jsonl")
 
     def folder(self, sweep: int) -> Path:
         """Return the folder of a sweep."""
@@ -172,6 +172,14 @@ def phase(before: Mapping[str, Mapping[str, Any]]) -> str:
     if not any(trial["begun"] for trial in before.values()):
         return "starting"
     return "training" if "RUNNING" in states else "resuming or ending"
+
+
+def _take_up(path: Path) -> list[dict[str, Any]]:
+    """Read a file that lines will be added to: one that was cut off is taken away."""
+    lines = read_lines(path)
+    if path.exists():
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return lines
 
 
 def _add_line(path: Path, values: Mapping[str, Any]) -> None:

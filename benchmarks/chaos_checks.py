@@ -85,9 +85,8 @@ def repeated_work(attempts: Sequence[Attempt], before: Iterable[Mapping[str, Any
             problems.append(f"was begun {len(since)} times after it was {COMPLETED}")
         for attempt in since:
             if attempt.first_step < then["checkpoint"]:
-                problems.append(
-                    f"went on from step {attempt.first_step}, behind its checkpoint of {then['checkpoint']}"
-                )
+                had = f"a checkpoint of step {then['checkpoint']}"
+                problems.append(f"went on from step {attempt.first_step}, though there was {had}")
     return problems
 
 

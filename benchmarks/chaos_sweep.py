@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 import yaml
 
 from benchmarks.chaos_checks import check_sweep, observe
-from benchmarks.sessions import Session, start
+from benchmarks.sessions import Session
 from essnet.atomic_files import read_json, write_json
 from essnet.sweep.folder import RUNNING, SweepFolder
 
@@ -98,7 +99,7 @@ class KilledSweep:
         if not note.exists():
             shutil.rmtree(self._reference.path.parent, ignore_errors=True)
             begin = time.monotonic()
-            process = self._start("reference")
+            process, _ = self._start("reference")
             try:
                 self._lives(process, self._reference, seconds=None)
             except _Hung:
@@ -121,12 +122,12 @@ class KilledSweep:
         """
         failures = 0
         while failures < _MOST_FAILURES:
-            process = self._start("killed")
+            process, session = self._start("killed")
             try:
-                was_killed = self._attend(process, next_kill, note_kill)
+                was_killed = self._attend(process, session, next_kill, note_kill)
             except _Hung:
                 note_problem(f"no progress for {self._patience_seconds:.0f} s; see killed.log")
-                Session(process.pid, self._path).kill_all()
+                session.kill_all()
                 was_killed = True
                 failures += 1
             if was_killed:
@@ -146,22 +147,22 @@ class KilledSweep:
     def _attend(
         self,
         process: subprocess.Popen[bytes],
+        session: Session,
         next_kill: Callable[[], Kill | None],
         note_kill: Callable[..., None],
     ) -> bool:
         """Stay with a command until it is gone; return whether it was killed."""
-        session = Session(process.pid, self._path)
         begin = time.monotonic()
         while True:
             kill = next_kill()
             if not self._lives(process, self._killed, seconds=kill.after_seconds if kill else None):
                 return False
             assert kill is not None
-            targets = self._targets(kill.what, session)
+            targets = self._targets(kill.what, process.pid, session)
             while not targets:
                 if not self._lives(process, self._killed, seconds=_LOOK_SECONDS):
                     return False
-                targets = self._targets(kill.what, session)
+                targets = self._targets(kill.what, process.pid, session)
             target = targets[int(kill.choice * len(targets))]
             note = {
                 "what": kill.what,
@@ -189,7 +190,7 @@ class KilledSweep:
             if not lives:
                 return not goes_on
 
-    def _targets(self, what: str, session: Session) -> list[int]:
+    def _targets(self, what: str, command: int, session: Session) -> list[int]:
         """Return the processes of which one is to be killed, as far as there are any now."""
         if what == "raylet":
             return session.named("raylet")
@@ -197,7 +198,7 @@ class KilledSweep:
             living = session.processes()
             trials = [trial for trial in observe(self._killed).values() if trial["state"] == RUNNING]
             return [trial["process"] for trial in trials if trial["process"] in living]
-        return [session.leader]
+        return [command]
 
     def _lives(self, process: subprocess.Popen[bytes], folder: SweepFolder, *, seconds: float | None) -> bool:
         """Wait for the end of a command, or so many seconds; return whether it lives.
@@ -221,27 +222,32 @@ class KilledSweep:
             time.sleep(_LOOK_SECONDS if seconds is None else min(_LOOK_SECONDS, begin + seconds - now))
         return False
 
-    def _start(self, which: str) -> subprocess.Popen[bytes]:
+    def _start(self, which: str) -> tuple[subprocess.Popen[bytes], Session]:
         arguments = ["sweep", "sweep.yaml", "--output", which, "--resume"]
         if self._cluster is not None:
             arguments += self._cluster.arguments if which == "killed" else ["resources.gpus=0"]
         log = self._path / f"{which}.log"
-        process = start([sys.executable, str(_LAUNCH), *arguments], folder=self._path, log=log)
-        write_json(self._path / "sessions.json", [*self._leaders(), process.pid])
-        return process
+        session = Session(f"{self._path} {uuid.uuid4()}")
+        # Noted before there is anything to end: this benchmark may be killed too.
+        write_json(self._sessions_file, [*(known.name for known in self._sessions()), session.name])
+        return session.start([sys.executable, str(_LAUNCH), *arguments], folder=self._path, log=log), session
 
-    def _leaders(self) -> list[int]:
-        return list(read_json(self._path / "sessions.json"))
+    @property
+    def _sessions_file(self) -> Path:
+        return self._path / "sessions.json"
+
+    def _sessions(self) -> list[Session]:
+        return [Session(name) for name in read_json(self._sessions_file)]
 
     def _end_sessions(self) -> None:
         """End what is left of all commands, those of an earlier, interrupted benchmark included."""
-        for leader in self._leaders():
-            Session(leader, self._path).kill_all()
-        write_json(self._path / "sessions.json", [])
+        for session in self._sessions():
+            session.kill_all()
+        write_json(self._sessions_file, [])
 
     def _wait_for_leftovers(self) -> list[str]:
         """Return the names of the processes that are still there some time after the last command ended."""
-        sessions = [Session(leader, self._path) for leader in self._leaders()]
+        sessions = self._sessions()
         deadline = time.monotonic() + _LEFTOVER_SECONDS
         while any(session.processes() for session in sessions) and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)

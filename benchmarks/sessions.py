@@ -1,7 +1,7 @@
-"""Commands that run in a session of their own, so that all their processes can be found and killed. Linux only.
+"""Commands whose processes can all be found and killed, wherever they stand in the tree. Linux only.
 
-Ray gives each worker a process group of its own, and what a killed parent leaves behind gets another parent; the
-session stays the same. As numbers of processes are used again, a process also has to work below the command's folder.
+Ray gives each worker a process group and a working directory of its own, and what a killed parent leaves behind gets
+another parent; the environment stays.
 """
 
 from __future__ import annotations
@@ -15,20 +15,35 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+_VARIABLE = "ESSNET_BENCHMARK_SESSION"
+
 
 @dataclass(frozen=True)
 class Session:
-    """The processes that a command started, itself included."""
+    """A command and all processes that it started."""
 
-    leader: int
-    """Process id of the command."""
-    folder: Path
-    """Where it runs."""
+    name: str
+    """No other session ever has it."""
+
+    def start(self, command: Sequence[str], *, folder: Path, log: Path) -> subprocess.Popen[bytes]:
+        """Start the command in `folder`; what it prints is added to `log`, and Ctrl-C does not reach it."""
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, _VARIABLE: self.name},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def processes(self) -> list[int]:
-        """Return the ids of those that live."""
+        """Return the ids of the processes that live."""
+        wanted = f"{_VARIABLE}={self.name}".encode()
         found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
-        return [process for process in found if self._has(process)]
+        # Of a dead one that nobody has waited for it is empty.
+        return [process for process in found if wanted in _read(process, "environ").split(b"\0")]
 
     def named(self, name: str) -> list[int]:
         """Return the ids of those of one program, by the first 15 letters of its name."""
@@ -47,29 +62,12 @@ class Session:
                         os.kill(process, number)
             time.sleep(0.05)
 
-    def _has(self, process: int) -> bool:
-        with suppress(OSError):
-            # A dead one that nobody has waited for has no working directory.
-            return os.getsid(process) == self.leader and Path(os.readlink(f"/proc/{process}/cwd")).is_relative_to(
-                self.folder
-            )
-        return False
-
-
-def start(command: Sequence[str], *, folder: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Start a command in `folder` and in a session of its own; what it prints is added to `log`."""
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
 
 def _name(process: int) -> str:
+    return _read(process, "comm").decode(errors="replace").strip()
+
+
+def _read(process: int, name: str) -> bytes:
     with suppress(OSError):
-        return Path(f"/proc/{process}/comm").read_text(encoding="utf-8", errors="replace").strip()
-    return ""
+        return Path(f"/proc/{process}/{name}").read_bytes()
+    return b""

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from essnet import __version__
-from essnet.cli import data_sets, doctor, evaluate, grow, logs, predict, report, status, sweep, train, ui
+from essnet.cli import cluster, data_sets, doctor, evaluate, grow, logs, predict, report, status, sweep, train, ui
 from essnet.config.errors import InputError
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -52,6 +52,7 @@ app.command("report")(report.report)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("grow")(grow.grow)
+app.add_typer(cluster.app, name="cluster")
 app.add_typer(data_sets.app, name="data")
 app.command("doctor")(doctor.doctor)
 app.command("ui")(ui.ui)

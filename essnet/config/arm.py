@@ -131,6 +131,11 @@ class Arm:
         ----------
         also
             Further paths to be told apart by conditions on them.
+
+        Raises
+        ------
+        InputError
+            If conditions go round in a circle, or tell very many cases apart.
         """
         mentioned = self._mentioned(also)
 

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from essnet.config.arm import Arm, Point
 from essnet.config.conditions import CLASSES_PATHS, HAS_EFFECT, NEIGHBOURS_PATH, Condition
-from essnet.config.errors import InputError
-from essnet.config.messages import did_you_mean, validate
-from essnet.config.overrides import dotted_paths, flatten, touches, with_overrides
+from essnet.config.errors import InputError, named
+from essnet.config.messages import did_you_mean, first_problem, in_one_line
+from essnet.config.overrides import dotted_paths, flatten, with_overrides
 from essnet.config.trial import TrialConfig
 from essnet.config.trial_keys import can_be, key_paths
 
@@ -21,6 +21,9 @@ MOST_POINTS = 10_000
 
 _MOST_OTHERS = 1000
 """Points that are looked at for advice on a refused one."""
+
+_Place = tuple[str | int, ...]
+"""Where something is wrong with a trial, in pydantic's steps."""
 
 
 def check_arm(arm: Arm, *, source: str, elsewhere: Callable[[str], str]) -> set[str]:
@@ -42,10 +45,12 @@ def check_arm(arm: Arm, *, source: str, elsewhere: Callable[[str], str]) -> set[
     InputError
         If conditions make no sense, a searched path is never active, no point remains, or one is no valid trial.
     """
-    source = f"{source}: arms.{arm.name}"
-    _check_conditions(arm, source)
-    names: set[str] = {_validate(arm, point, source, elsewhere).data.name for point in _points_to_check(arm)}
-    _check_each_is_active(arm, source)
+    here = f"{source}: arms.{arm.name}"
+    _check_conditions(arm, here)
+    with named(source):
+        cases = [point for point, _ in arm.deciding_points()]
+    names: set[str] = {_validate(arm, point, here, elsewhere).data.name for point in _points_to_check(arm)}
+    _check_each_is_active(arm, cases, here)
     return names
 
 
@@ -81,7 +86,7 @@ def check_point(arm: Arm, given: Mapping[str, Any]) -> Point:
 
 def has_effect(arm: Arm, path: str) -> bool:
     """Return whether the base trial's value of a key decides about any trial of an arm."""
-    if any(path == fixed or path.startswith(f"{fixed}.") for fixed in arm.fixed):
+    if _sets(arm.fixed, path):
         return False
     return any(
         all(arm.holds(condition, point) for condition in HAS_EFFECT.get(path, ())) and path not in arm.active(point)
@@ -100,7 +105,7 @@ def without_effect(overrides: Mapping[str, Any], arms: Iterable[Arm]) -> list[st
 
 
 def _check_conditions(arm: Arm, source: str) -> None:
-    """Check what is written in `when`: known keys, values that they can have, no circles."""
+    """Check what is written in `when`: known keys, values that they can have."""
     for path, space in arm.spaces.items():
         for other, values in space.when.items():
             where = f"{source}.{path}.when: {other}"
@@ -112,7 +117,6 @@ def _check_conditions(arm: Arm, source: str) -> None:
                 if other in arm.spaces and not _takes(arm, other, value):
                     searched = arm.spaces[other].describe()
                     raise InputError(f"{where}: can never be {value!r}; it is searched in {searched}")
-    _ = arm.order
 
 
 def _takes(arm: Arm, path: str, value: object) -> bool:
@@ -129,8 +133,7 @@ def _points_to_check(arm: Arm) -> Iterable[Point]:
     return arm.points() if number is not None and number <= MOST_POINTS else arm.probe_points()
 
 
-def _check_each_is_active(arm: Arm, source: str) -> None:
-    cases = [point for point, _ in arm.deciding_points()]
+def _check_each_is_active(arm: Arm, cases: Sequence[Point], source: str) -> None:
     if not cases:
         raise InputError(f"{source}.{NEIGHBOURS_PATH}: {_no_neighbours(arm)}")
     ever = {path for point in cases for path in arm.active(point)}
@@ -149,21 +152,21 @@ def _no_neighbours(arm: Arm) -> str:
 
 
 def _validate(arm: Arm, point: Point, source: str, elsewhere: Callable[[str], str]) -> TrialConfig:
-    """Validate one point; a refusal says which it is, where the values that were searched have to do with it."""
-    at: list[str] = []
-
-    def where(path: str) -> str:
-        at.append(path)
-        return source if not path or touches(path, (*arm.fixed, *arm.spaces)) else elsewhere(path)
-
+    """Validate one point; a refusal names what has to change: the point, the arm, or what the arm does not set."""
     values = _trial_values(arm, point, source)
     try:
-        return validate(TrialConfig, values, where=where)
-    except InputError as error:
-        (path,) = at
-        if path in point or (path and not touches(path, point)) or not _is_valid(arm, {}, source):
-            raise
-        raise InputError(f"{error} (at {describe_point(point)}){_hint(arm, point, source)}") from None
+        return TrialConfig.model_validate(values)
+    except ValidationError as error:
+        path, text = first_problem(TrialConfig, error)
+    place, fault = _faults(values)[0]
+    if not _sets(point, path):
+        others = [{}, *itertools.islice(_points_to_check(arm), _MOST_OTHERS)]
+        right_there = [other for other in others if _is_right_at(place, _trial_values(arm, other, source))]
+        if right_there:
+            text += f" (at {describe_point(point)}){_hint(arm, point, place, right_there, source)}"
+        elif not _sets(arm.fixed, path) and (place, fault) in _faults(arm.base):
+            source = elsewhere(path)
+    raise InputError(in_one_line(source, path, text))
 
 
 def describe_point(point: Point) -> str:
@@ -171,32 +174,38 @@ def describe_point(point: Point) -> str:
     return ", ".join(f"{path}={value}" for path, value in point.items())
 
 
-def _hint(arm: Arm, point: Point, source: str) -> str:
-    """Say which condition could keep a refused point out: one on a value that is right elsewhere."""
-    others = list(itertools.islice(_points_to_check(arm), _MOST_OTHERS))
+def _hint(arm: Arm, point: Point, place: _Place, right_there: Sequence[Point], source: str) -> str:
+    """Say which condition could keep a refused point out: one on a value that is right in another point."""
     for path in reversed(list(point)):
         rest = {other: value for other, value in point.items() if other != path}
-        if not _is_valid(arm, rest, source):
-            continue
-        same = (other for other in others if path in other and other[path] == point[path])
-        if any(_is_valid(arm, other, source) for other in same):
+        is_right_elsewhere = any(path in other and other[path] == point[path] for other in right_there)
+        if is_right_elsewhere and _is_right_at(place, _trial_values(arm, rest, source)):
             return f"; a `when` on {path} can leave it out there"
     return ""
 
 
-def _is_valid(arm: Arm, point: Point, source: str) -> bool:
+def _is_right_at(place: _Place, values: Mapping[str, Any]) -> bool:
+    """Return whether nothing is wrong with a trial at a place, nor below it: blocks are checked after their keys."""
+    return not any(other[: len(place)] == place for other, _ in _faults(values))
+
+
+def _faults(values: Mapping[str, Any]) -> list[tuple[_Place, str]]:
+    """Return what is wrong with a trial: where, and what."""
     try:
-        TrialConfig.model_validate(_trial_values(arm, point, source))
-    except ValidationError:
-        return False
-    return True
+        TrialConfig.model_validate(values)
+    except ValidationError as error:
+        return [(fault["loc"], fault["msg"]) for fault in error.errors(include_url=False)]
+    return []
+
+
+def _sets(overrides: Iterable[str], path: str) -> bool:
+    """Return whether one of dotted paths sets a key or a block that it is in."""
+    return any(path == one or path.startswith(f"{one}.") for one in overrides)
 
 
 def _trial_values(arm: Arm, point: Point, source: str) -> dict[str, Any]:
-    try:
+    with named(source):
         return with_overrides(arm.base, {**arm.fixed, **point})
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from None
 
 
 def read_points(
@@ -217,10 +226,8 @@ def read_points(
         name = given.pop("arm", None)
         if not isinstance(name, str) or name not in by_name:
             raise InputError(f"{here}: arm: found {name!r}; one of the searched arms {', '.join(by_name)}")
-        try:
+        with named(here):
             point = check_point(by_name[name], given)
-        except InputError as error:
-            raise InputError(f"{here}: {error}") from None
         if point in found.setdefault(name, []):
             raise InputError(f"{here}: stands twice")
         found[name].append(point)

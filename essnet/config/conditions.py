@@ -69,7 +69,8 @@ def most_neighbours(value_at: Callable[[str], Any]) -> int | None:
     `value_at` gives the trial's value at a path, or raises KeyError.
     """
     try:
-        fixed = NUM_CLASSES.get(value_at(CLASSES_PATHS[0]))
+        name = value_at(CLASSES_PATHS[0])
+        fixed = NUM_CLASSES.get(name) if isinstance(name, str) else None
         num_classes = fixed or value_at(CLASSES_PATHS[1])
     except KeyError:
         return None

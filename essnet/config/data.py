@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from typing_extensions import Self
 
-from essnet.config.fields import Block, NonNegative, NonNegativeFloat, Positive, Probability
+from essnet.config.fields import Block, NonNegative, NonNegativeFloat, PathName, Positive, Probability
 
 
 def _check_crop_size(size: object) -> object:
@@ -73,7 +73,7 @@ class TexturesData(DataBlock):
 class PicturesData(DataBlock):
     """What data sets in files have: where they lie, and how their images are augmented."""
 
-    root: str
+    root: PathName
     num_classes: Positive | None = None
     """Only a check: the data set knows its classes."""
     scale: list[Annotated[float, Field(ge=0.01)]] = Field([0.5, 2.0], min_length=2, max_length=2)

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class InputError(ValueError):
     """Bad input: the message is one line: the file or key, what was found, and what would be right."""
+
+
+@contextmanager
+def named(source: str) -> Iterator[None]:
+    """Let the message of an `InputError` from within begin with `source`."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -22,6 +24,22 @@ def _check_name(name: str) -> str:
 
 Name = Annotated[str, AfterValidator(_check_name)]
 """A name that is a folder's name as well."""
+
+
+def check_home(path: str) -> str:
+    """Refuse a path whose home folder nobody has."""
+    if os.path.expanduser(path).startswith("~"):
+        raise ValueError(f"found {path!r}; there is no such home folder")
+    return path
+
+
+PathName = Annotated[str, AfterValidator(check_home)]
+"""A file or folder; `~` is a home folder."""
+
+
+def absolute(path: str) -> str:
+    """Return a path from the root on; one with an unknown home folder is relative."""
+    return str(Path(os.path.expanduser(path)).absolute())
 
 
 class Block(BaseModel):

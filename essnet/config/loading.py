@@ -12,8 +12,8 @@ from typing import Any
 from essnet.config.absolute_paths import make_paths_absolute
 from essnet.config.arm import Arm
 from essnet.config.arm_checks import check_arm, read_points, without_effect
-from essnet.config.errors import InputError
-from essnet.config.messages import did_you_mean, validate
+from essnet.config.errors import InputError, named
+from essnet.config.messages import did_you_mean, in_one_line, validate
 from essnet.config.overrides import dotted_paths, parse_overrides, touches, with_overrides
 from essnet.config.space import Space, space_type
 from essnet.config.strict_yaml import dump_yaml, load_yaml_mapping
@@ -97,40 +97,34 @@ def load_sweep(path: Path, arguments: Sequence[str] = ()) -> Sweep:
     _check_first_words(for_base)
     config = validate(SweepConfig, with_overrides(content, for_sweep), where=_blame(str(path), for_sweep))
 
-    base, base_source = _read_base(config, path)
-    in_every_arm = dotted_paths(config.overrides, source=f"{path}: overrides")
-    base = _set(base, in_every_arm, source=f"{path}: overrides")
-    base = with_overrides(base, for_base)
-    if config.tracking is not None:
-        base["tracking"] = {**(base.get("tracking") or {}), **config.tracking.model_dump(exclude_unset=True)}
-    base.setdefault("name", config.name)
+    base, where = _build_base(config, path, for_base)
     arms = tuple(_read_arm(name, content, path, base) for name, content in config.arms.items())
 
-    def where(key: str) -> str:
-        return _blame(f"{path}: overrides" if touches(key, in_every_arm) else base_source, for_base)(key)
+    def with_file(key: str) -> str:
+        return in_one_line(_blame(str(path), for_sweep)(key), key)
 
     data_names = set().union(*(check_arm(arm, source=str(path), elsewhere=where) for arm in arms))
     for name, (place, metric) in itertools.product(sorted(data_names), config.search.metrics.items()):
         try:
             check_metric(metric, data_name=name)
         except ValueError as error:
-            file = "" if touches(f"search.{place}", for_sweep) else f"{path}: "
-            raise InputError(f"{file}search.{place}: {error}") from None
-    file = "" if touches("search.points", for_sweep) else f"{path}: "
-    first_points = read_points(config.search.points, arms, where=f"{file}search.points")
-    unheard = [
-        f"{key}={for_base[key]}: changes nothing; each arm sets it itself or does not look at it"
-        for key in without_effect(for_base, arms)
-    ]
+            raise InputError(f"{with_file(f'search.{place}')}: {error}") from None
+    first_points = read_points(config.search.points, arms, where=with_file("search.points"))
+    with named(str(path)):
+        unheard = [
+            f"{key}={for_base[key]}: changes nothing; each arm sets it itself or does not look at it"
+            for key in without_effect(for_base, arms)
+        ]
     # A copy: the arms' conditions look at what was written.
     base = copy.deepcopy(base)
     make_paths_absolute(base)
-    return Sweep(
+    sweep = Sweep(
         config=config,
         base=base,
         arms=tuple(replace(arm, first_points=first_points.get(arm.name, ())) for arm in arms),
-        warnings=tuple(unheard),
     )
+    unstopped = _without_stops(sweep, where=with_file("scheduler.grace_steps"))
+    return replace(sweep, warnings=(*unheard, *unstopped))
 
 
 def to_yaml(config: TrialConfig | SweepConfig) -> str:
@@ -155,6 +149,29 @@ def _check_first_words(overrides: Mapping[str, Any]) -> None:
             raise InputError(f"{path}: unknown key{did_you_mean(first, {*TrialConfig.model_fields, *_SWEEP_PATHS})}")
 
 
+def _build_base(
+    config: SweepConfig, path: Path, for_base: Mapping[str, Any]
+) -> tuple[dict[str, Any], Callable[[str], str]]:
+    """Return the base trial with what is set in every arm, and a function that says for a path where it was set."""
+    base, base_source = _read_base(config, path)
+    for source, block in ((base_source, base), (f"{path}: overrides", config.overrides), ("", for_base)):
+        _refuse_spaces(block, source=source)
+    in_every_arm = dotted_paths(config.overrides, source=f"{path}: overrides")
+    with named(f"{path}: overrides"):
+        base = with_overrides(base, in_every_arm)
+    base = with_overrides(base, for_base)
+    if config.tracking is not None:
+        tracking = config.tracking.model_dump(exclude_unset=True)
+        with named(base_source):
+            base = with_overrides(base, {f"tracking.{key}": value for key, value in tracking.items()})
+    base.setdefault("name", config.name)
+
+    def where(key: str) -> str:
+        return _blame(f"{path}: overrides" if touches(key, in_every_arm) else base_source, for_base)(key)
+
+    return base, where
+
+
 def _read_base(config: SweepConfig, path: Path) -> tuple[dict[str, Any], str]:
     if isinstance(config.base, dict):
         return config.base, f"{path}: base"
@@ -165,6 +182,17 @@ def _read_base(config: SweepConfig, path: Path) -> tuple[dict[str, Any], str]:
     if "arms" in base:
         raise InputError(f"{path}: base: {base_path} is a sweep (it has arms); expected a trial")
     return base, str(base_path)
+
+
+def _refuse_spaces(block: Mapping[str, Any], *, source: str, prefix: str = "") -> None:
+    """Refuse search spaces in what all arms have in common."""
+    for key, value in block.items():
+        path = f"{prefix}{key}"
+        if space_type(value) is not None:
+            text = f"found a search space; write it in each arm that searches it, as arms.NAME.{path}"
+            raise InputError(in_one_line(source, path, text))
+        if isinstance(value, Mapping):
+            _refuse_spaces(value, source=source, prefix=f"{path}.")
 
 
 def _read_arm(name: str, content: Mapping[str, Any], path: Path, base: Mapping[str, Any]) -> Arm:
@@ -192,16 +220,24 @@ def _read_arm(name: str, content: Mapping[str, Any], path: Path, base: Mapping[s
     for dotted in (*fixed, *spaces):
         if dotted.split(".")[0] in ("name", "tracking"):
             raise InputError(f"{path}: arms.{name}: {dotted}: belongs to the sweep, and is the same for all arms")
-    _set(base, fixed, source=f"{path}: arms.{name}")
+    with named(f"{path}: arms.{name}"):
+        with_overrides(base, fixed)
     return Arm(name=name, base=base, fixed=fixed, spaces=spaces, options=options)
 
 
-def _set(mapping: Mapping[str, Any], overrides: Mapping[str, Any], *, source: str) -> dict[str, Any]:
-    """Set dotted paths that stand in a file; `source` names it where that fails."""
-    try:
-        return with_overrides(mapping, overrides)
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from None
+def _without_stops(sweep: Sweep, *, where: str) -> list[str]:
+    """Say it if every trial that a scheduler may stop ends before it is allowed to; `where` names its key."""
+    scheduler = sweep.config.scheduler
+    arms = [arm for arm in sweep.arms if arm.name not in sweep.references]
+    if scheduler.name == "none" or scheduler.grace_steps is None or not arms:
+        return []
+    longest = max(arm.value("trainer.max_steps", point) for arm in arms for point in arm.probe_points())
+    if longest > scheduler.grace_steps:
+        return []
+    return [
+        f"{where}: found {scheduler.grace_steps}, but trials that {scheduler.name} may stop have at most "
+        f"trainer.max_steps={longest}, so it stops none; take fewer"
+    ]
 
 
 def _blame(source: str, overrides: Mapping[str, Any]) -> Callable[[str], str]:

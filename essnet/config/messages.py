@@ -34,11 +34,20 @@ def validate(schema: type[Model], values: Any, *, where: Callable[[str], str]) -
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        problems = error.errors(include_url=False)
-        path, text = _describe(schema, problems[0])
-        others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        prefix = where(path)
-        raise InputError(f"{prefix}{': ' if prefix else ''}{path + ': ' if path else ''}{text}{others}") from None
+        path, text = first_problem(schema, error)
+        raise InputError(in_one_line(where(path), path, text)) from None
+
+
+def first_problem(schema: type[BaseModel], error: ValidationError) -> tuple[str, str]:
+    """Return the dotted path of the first problem that was found, and its text with the number of the others."""
+    problems = error.errors(include_url=False)
+    path, text = _describe(schema, problems[0])
+    return path, f"{text} (and {len(problems) - 1} more)" if len(problems) > 1 else text
+
+
+def in_one_line(*parts: str) -> str:
+    """Return file, path and text as one message; those that are empty are left out."""
+    return ": ".join(part for part in parts if part)
 
 
 def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:

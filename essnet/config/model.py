@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
-from essnet.config.fields import Block, NonNegative, NonNegativeFloat, PositiveFloat
-
-
-def _absolute(path: str) -> str:
-    try:  # a sweep's trials run in folders of their own
-        return str(Path(path).expanduser().absolute())
-    except RuntimeError:
-        raise ValueError(f"found {path!r}; there is no such home folder") from None
+from essnet.config.fields import Block, NonNegative, NonNegativeFloat, PathName, PositiveFloat, absolute, check_home
 
 
 class ModelConfig(Block):
@@ -25,7 +17,7 @@ class ModelConfig(Block):
     """An architecture of segmentation-models-pytorch."""
     encoder: str = "resnet50"
     """An encoder of segmentation-models-pytorch; `tu-<name>` takes one of timm's."""
-    encoder_weights: str = "none"
+    encoder_weights: PathName = "none"
     """`none`, `imagenet`, `package:<name>`, or a file."""
     output_stride: Literal[8, 16] | None = None
     """Stride of the encoder's last features where the architecture has the choice; null: its own default."""
@@ -36,7 +28,10 @@ class ModelConfig(Block):
     """Weight of the newest batch in the running statistics of the encoder's batch norms; null: the library's."""
     freeze_encoder: bool = False
     """Train nothing of the encoder, and keep its batch norms' statistics."""
-    initial_weights: Annotated[str, Field(min_length=1), AfterValidator(_absolute)] | None = None
+    # Absolute, as a sweep's trials run in folders of their own.
+    initial_weights: (
+        Annotated[str, Field(min_length=1), AfterValidator(check_home), AfterValidator(absolute)] | None
+    ) = None
     """A checkpoint whose weights training begins with; the output layer's only where its classes are the same."""
 
 

@@ -112,6 +112,7 @@ class IntRange(SpaceBlock):
     @model_validator(mode="after")
     def _sound(self) -> Self:
         _check_ends(self.int, self.log, stepped=self.step != 1)
+        _check_step(self)
         return self
 
     @property
@@ -171,6 +172,7 @@ class FloatRange(SpaceBlock):
     @model_validator(mode="after")
     def _sound(self) -> Self:
         _check_ends(self.float, self.log, stepped=self.step is not None)
+        _check_step(self)
         return self
 
     def size(self) -> Whole | None:
@@ -185,10 +187,7 @@ class FloatRange(SpaceBlock):
 
     def values(self) -> Iterator[Any]:
         """Yield every value; of a range without steps none."""
-        size, index = self.size() or 0, 0
-        while index < size:
-            yield self.at(index)
-            index += 1
+        yield from map(self.at, range(self.size() or 0))
 
     def member(self, value: Any) -> Any:
         """Return the value of the space that means the same as `value`.
@@ -216,7 +215,7 @@ class FloatRange(SpaceBlock):
         size = self.size()
         if size is None:
             return list(self.float)
-        return [self.at(index) for index in sorted({0, min(1, size - 1), size - 1})]
+        return [self.at(index) for index in sorted({0, 1, size - 1})]
 
     def groups(self, mentioned: Sequence[Any]) -> list[tuple[Any, Whole]]:
         """Return values, each with how many it stands for: those that conditions mention stand for themselves."""
@@ -252,6 +251,11 @@ def _check_ends(ends: list[Any], log: bool, *, stepped: bool) -> None:
         raise ValueError(f"found {ends} with log: true; the low end must be above 0")
     if log and stepped:
         raise ValueError("log: true and step do not go together")
+
+
+def _check_step(space: IntRange | FloatRange) -> None:
+    if space.size() == 1:
+        raise ValueError(f"found {space.describe()}; expected a step no larger than the range")
 
 
 def _exact(number: float) -> Fraction:

@@ -35,9 +35,13 @@ class PlannedSearch(Searcher):
             return Searcher.FINISHED if self._queue.is_done() else None
         config = self._sweep.trial_config({**record.overrides, "name": record.trial_id})
         share = self._packing.share(config, arm=record.arm, alone=record.alone)
+        changes: dict[str, object] = {}
         if config.trainer.num_threads is None:
-            trainer = config.trainer.model_copy(update={"num_threads": share.threads})
-            config = config.model_copy(update={"trainer": trainer})
+            changes["num_threads"] = share.threads
+        if config.trainer.device == "auto" and not share.gpus:
+            changes["device"] = "cpu"  # Ray hides no GPU from a trial that asked for none
+        trainer = config.trainer.model_copy(update=changes)
+        config = config.model_copy(update={"trainer": trainer})
         self._folder.write_record(replace(record, state=PENDING, error=None, failure=None))
         self._trials[trial_id] = record.trial_id
         return {

@@ -59,12 +59,11 @@ def _device_type(name: str, *, gpus: float) -> str:
     if name in ("auto", "cpu"):
         return "cuda" if name == "auto" and gpus else "cpu"
     _, _, index = name.partition(":")
-    if not gpus:
-        raise InputError(f"trainer.device: found {name!r}, but a trial of this sweep gets no GPU; take cpu or auto")
     last = math.ceil(gpus) - 1
     if int(index or 0) > last:
-        seen = f"GPUs that it gets as cuda:0 to cuda:{last}" if last else "GPU that it gets as cuda:0"
+        seen = "no GPU" if not gpus else f"cuda:0 to cuda:{last}" if last else "cuda:0 alone"
+        advice = "auto" if gpus else "cpu or auto"
         raise InputError(
-            f"trainer.device: found {name!r}, but a trial of this sweep sees the {seen}; take cuda or auto"
+            f"trainer.device: found {name!r}, but torch sees {seen} in a trial of this sweep; take {advice}"
         )
     return "cuda"

@@ -26,6 +26,7 @@ from ray import tune
 
 from essnet.config import Sweep
 from essnet.sweep.callback import SweepCallback
+from essnet.sweep.cluster import join_cluster
 from essnet.sweep.folder import ENDED, PENDING, RUNNING, STOPPED, SweepFolder
 from essnet.sweep.measured_packing import measure_packing
 from essnet.sweep.packing import unpacked
@@ -45,11 +46,13 @@ def run_sweep(
     store: RunStore,
     placement: Placement,
     cache_dir: Path,
+    address: str | None = None,
     measuring: Callable[[int, int], None] | None = None,
 ) -> None:
     """Run all trials of a sweep that have not ended yet; return when they have, or when interrupted by SIGINT.
 
     The folder's records say how each trial ended, and the parent run is left RUNNING for the caller to end.
+    `address` is that of the Ray cluster to run on, which goes on afterwards; None: this machine.
     `measuring` is called with (which, of how many) before each class of trials is measured, where packing is measured.
     """
     _settle(folder)
@@ -67,42 +70,52 @@ def run_sweep(
     if queue.is_done():
         _note_total(folder)
         return
-    ray.init(
-        address="local",  # not a cluster that the environment happens to name
-        num_cpus=placement.machine_cpus,
-        num_gpus=placement.machine_gpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
-    try:
-        packing = unpacked(placement)
-        if sweep.config.resources.packing == "measured":
-            packing = measure_packing(sweep, placement, folder=folder, cache_dir=cache_dir, progress=measuring)
-        tuner = tune.Tuner(
-            tune.with_resources(run_trial, lambda task: tune.PlacementGroupFactory([task["resources"]])),
-            tune_config=tune.TuneConfig(
-                search_alg=PlannedSearch(sweep, folder, queue, task=task, packing=packing),
-                scheduler=build_scheduler(sweep, folder.path),
-                num_samples=-1,  # until the searcher says that it has no more
-                max_concurrent_trials=packing.concurrent,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(folder.path.absolute() / "ray"),
-                failure_config=tune.FailureConfig(max_failures=sweep.config.failure.max_retries),
-                callbacks=[SweepCallback(folder.path.absolute(), tracking)],
-                verbose=0,
-            ),
+    if address is not None:
+        join_cluster(address)
+    else:
+        ray.init(
+            address="local",  # not a cluster that the environment happens to name
+            num_cpus=placement.machine_cpus,
+            num_gpus=placement.machine_gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
         )
+    try:
         with _sigterm_as_sigint():
-            tuner.fit()
+            packing = unpacked(placement)
+            if sweep.config.resources.packing == "measured":
+                packing = measure_packing(sweep, placement, folder=folder, cache_dir=cache_dir, progress=measuring)
+            searcher = PlannedSearch(sweep, folder, queue, task=task, packing=packing)
+            callback = SweepCallback(folder.path.absolute(), tracking)
+            _build_tuner(sweep, folder, searcher, callback, concurrent=packing.concurrent).fit()
         if queue.is_done():
             _note_total(folder)
     finally:
         ray.shutdown()
         _settle(folder)
+
+
+def _build_tuner(
+    sweep: Sweep, folder: SweepFolder, searcher: PlannedSearch, callback: SweepCallback, *, concurrent: int
+) -> tune.Tuner:
+    return tune.Tuner(
+        tune.with_resources(run_trial, lambda task: tune.PlacementGroupFactory([task["resources"]])),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=build_scheduler(sweep, folder.path),
+            num_samples=-1,  # until the searcher says that it has no more
+            max_concurrent_trials=concurrent,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(folder.path.absolute() / "ray"),
+            failure_config=tune.FailureConfig(max_failures=sweep.config.failure.max_retries),
+            callbacks=[callback],
+            verbose=0,
+        ),
+    )
 
 
 @contextmanager

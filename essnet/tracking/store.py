@@ -29,6 +29,7 @@ _OPENING_SECONDS = 120.0
 _logger = logging.getLogger(__name__)
 logging.getLogger("alembic").setLevel(logging.WARNING)  # schema migrations of a fresh sqlite file
 logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback for what is raised anyway
 
 
 def default_uri(output: Path) -> str:
@@ -135,21 +136,25 @@ class RunStore:
         try:
             self.client.set_terminated(run_id, status)
         except MlflowException as error:
-            _logger.warning("MLflow does not answer; run %s does not get its status %s: %s", run_id, status, error)
+            _logger.warning(
+                "MLflow does not answer; run %s does not get its status %s: %s", run_id, status, first_line(error)
+            )
 
     def describe(self, run_id: str, text: str) -> None:
         """Set the description that the UI shows on a run's page; a store that does not answer is only warned of."""
         try:
             self.client.set_tag(run_id, "mlflow.note.content", text)
         except MlflowException as error:
-            _logger.warning("MLflow does not answer; run %s does not get its description: %s", run_id, error)
+            _logger.warning(
+                "MLflow does not answer; run %s does not get its description: %s", run_id, first_line(error)
+            )
 
     def log_artifact(self, run_id: str, path: Path, folder: str) -> None:
         """Copy a file below `folder` of a run's artifacts; a store that does not answer is only warned of."""
         try:
             self.client.log_artifact(run_id, str(path), folder)
         except (MlflowException, OSError) as error:
-            _logger.warning("MLflow did not take %s: %s", path.name, error)
+            _logger.warning("MLflow did not take %s: %s", path.name, first_line(error))
 
     def children(self, parent_run_id: str) -> Sequence[Run]:
         """Return all runs below a parent; those known so far where the store does not answer."""
@@ -160,7 +165,7 @@ class RunStore:
             try:
                 page = self.client.search_runs([self.experiment_id], filter_string=query, page_token=token)
             except MlflowException as error:
-                _logger.warning("MLflow does not answer; some runs may keep the status RUNNING: %s", error)
+                _logger.warning("MLflow does not answer; some runs may keep the status RUNNING: %s", first_line(error))
                 return runs
             runs.extend(page)
             token = page.token
@@ -182,6 +187,11 @@ def _only_one_opens(uri: str) -> Iterator[None]:
         with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA schema_version").fetchone()
         yield
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what MLflow says: of a database's error it shows the query as well."""
+    return str(error).partition("\n")[0]
 
 
 def _quoted(value: str) -> str:

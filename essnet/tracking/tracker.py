@@ -10,7 +10,7 @@ from pathlib import Path
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
-from essnet.tracking.store import RunStore
+from essnet.tracking.store import RunStore, first_line
 
 _METRICS_PER_BATCH = 1000
 _logger = logging.getLogger(__name__)
@@ -53,6 +53,6 @@ class MlflowTracker:
             try:
                 self._client.log_batch(self.run_id, metrics=batch)
             except MlflowException as error:
-                _logger.warning("MLflow does not answer; %d points wait: %s", len(self._waiting), error)
+                _logger.warning("MLflow does not answer; %d points wait: %s", len(self._waiting), first_line(error))
                 return
             del self._waiting[:_METRICS_PER_BATCH]

@@ -22,6 +22,6 @@ def return_heap() -> None:
 def return_memory() -> None:
     """Return the heap and what torch keeps of a GPU, after a trial: others share the machine and the device."""
     gc.collect()
-    if torch.cuda.is_initialized():  # not yet run on a GPU
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # not yet run on a GPU
         torch.cuda.empty_cache()
     return_heap()

@@ -38,6 +38,8 @@ class LossWatch:
         Where the figures are computed.
     explain
         Called with a step that went wrong: what follows the figure in the message.
+    send
+        Called with a step's figures, (1,) or (2,); None: they are copied from a GPU, and read on a CPU.
     """
 
     def __init__(

@@ -90,9 +90,9 @@ class TrainingState:
             torch.set_rng_state(state["random_state"])
             if self.device.type == "cuda" and state["cuda_random_state"] is not None:
                 torch.cuda.set_rng_state(state["cuda_random_state"], self.device)
+        except InputError:
+            raise
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            if isinstance(error, InputError):
-                raise
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"{path / 'trainer.pt'}: does not fit its config.yaml ({reason})") from None
 

@@ -27,22 +27,20 @@ def watched_batches(
 ) -> Iterator[Batch]:
     """Return the same batches.
 
-    Waiting for each counts as waiting for data. The first one is drawn to `picture`, unless that file is there, and
-    sets `perf/loss_memory_mib`, unless that is known: a resumed run has both.
+    The first one is waited for here. It is drawn to `picture`, unless that file is there, and sets
+    `perf/loss_memory_mib`, unless that is known: a resumed run has both. Waiting for each other one counts as waiting
+    for data.
     """
-    batches = _timed(batches, performance)
+    first = next(batches)
     if not picture.exists():
-        batch = next(batches)
-        save_first_batch(picture, batch, classes=trial.train_data.classes)
+        save_first_batch(picture, first, classes=trial.train_data.classes)
         tracker.log_artifact(picture, "")
-        batches = chain([batch], batches)
     if "perf/loss_memory_mib" not in performance.memory:
-        images, targets = next(batches)
+        images, targets = first
         with precision.autocast():
             mib = loss_memory_mib(trial.model, images.to(trial.device), targets.to(trial.device))
         performance.memory["perf/loss_memory_mib"] = mib
-        batches = chain([(images, targets)], batches)
-    return batches
+    return chain([first], _timed(batches, performance))
 
 
 def _timed(batches: Iterator[Batch], performance: Performance) -> Iterator[Batch]:

@@ -13,14 +13,14 @@ HEAD = "name: s\nbase: base.yaml\nbaseline: full\n"
 FULL = "  full: {objective.name: full_softmax}\n"
 
 
-def load(tmp_path: Path, text: str, *arguments: str) -> Sweep:
-    write(tmp_path / "base.yaml", TRIAL)
+def load(tmp_path: Path, text: str, *arguments: str, base: str = TRIAL) -> Sweep:
+    write(tmp_path / "base.yaml", base)
     return load_sweep(write(tmp_path / "s.yaml", text), arguments)
 
 
-def refusal(tmp_path: Path, text: str, *arguments: str) -> str:
+def refusal(tmp_path: Path, text: str, *arguments: str, base: str = TRIAL) -> str:
     with pytest.raises(InputError) as error:
-        load(tmp_path, text, *arguments)
+        load(tmp_path, text, *arguments, base=base)
     return str(error.value).replace(f"{tmp_path}/", "")
 
 

@@ -44,6 +44,7 @@ def test_a_number_written_in_two_ways_stands_twice() -> None:
         ({"int": [1, 8], "step": 3}, [1, 4, 7], "[1, 8, step 3]"),
         ({"int": [2, 4], "log": True}, [2, 3, 4], "[2, 4, log]"),
         ({"int": [-2, 0]}, [-2, -1, 0], "[-2, 0]"),
+        ({"int": [1, 5], "step": 4}, [1, 5], "[1, 5, step 4]"),
     ],
 )
 def test_int_range(space: Any, values: list[int], text: str) -> None:
@@ -70,7 +71,7 @@ def test_float_range() -> None:
         ({"float": [0.1, 0.5], "step": 0.1}, [0.1, 0.2, 0.3, 0.4, 0.5], "[0.1, 0.5, step 0.1]"),
         ({"float": [0, 1], "step": 0.4}, [0.0, 0.4, 0.8], "[0, 1, step 0.4]"),
         ({"float": [-1e-5, 1e-5], "step": 1e-5}, [-1e-5, 0.0, 1e-5], "[-1e-05, 1e-05, step 1e-05]"),
-        ({"float": [0, 1], "step": 3}, [0.0], "[0, 1, step 3]"),
+        ({"float": [0.1, 0.3], "step": 0.2}, [0.1, 0.3], "[0.1, 0.3, step 0.2]"),  # 0.3 - 0.1 < 0.2 in binary
     ],
 )
 def test_float_range_with_steps(space: Any, values: list[float], text: str) -> None:
@@ -78,7 +79,7 @@ def test_float_range_with_steps(space: Any, values: list[float], text: str) -> N
     assert isinstance(found, FloatRange)
     assert list(found.values()) == values  # as they would be written: 0.3, not 0.30000000000000004
     assert found.size() == len(values)
-    assert set(found.probes()) == {values[0], values[min(1, len(values) - 1)], values[-1]}
+    assert set(found.probes()) == {values[0], values[1], values[-1]}
     assert [found.index(value) for value in values] == list(range(len(values)))
     assert found.describe() == text
 
@@ -186,6 +187,8 @@ def test_when_takes_one_value_or_several() -> None:
         ({"int": [5, 5]}, "found [5, 5]; expected [low, high] with low < high"),
         ({"int": [0, 5], "log": True}, "found [0, 5] with log: true; the low end must be above 0"),
         ({"int": [1, 5], "log": True, "step": 2}, "log: true and step do not go together"),
+        ({"int": [1, 5], "step": 5}, "found [1, 5, step 5]; expected a step no larger than the range"),
+        ({"float": [0.1, 1.0], "step": 5}, "found [0.1, 1, step 5]; expected a step no larger than the range"),
         ({"int": [1, 5], "step": 0}, "step: found 0; expected greater than or equal to 1"),
         ({"float": [0, 1], "log": True}, "found [0.0, 1.0] with log: true; the low end must be above 0"),
         ({"float": [1, float("inf")]}, "float.1: found inf; expected a finite number"),

@@ -70,8 +70,9 @@ def test_the_full_softmax_reads_nothing(
 ) -> None:
     as_on_a_gpu(monkeypatch)
     logits = torch.randn(2, 11, 5, 7).contiguous(memory_format=layout).requires_grad_()
+    targets = make_batch(ignored=ignored).targets
     with NoWaiting():
-        full_softmax_loss(logits=logits, targets=make_batch(ignored=ignored).targets).backward()
+        full_softmax_loss(logits=logits, targets=targets).backward()
 
 
 @pytest.mark.parametrize("most_rows", [4096, 30])

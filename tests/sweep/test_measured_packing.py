@@ -152,7 +152,7 @@ def test_each_class_is_alone_on_a_device(monkeypatch: pytest.MonkeyPatch, tmp_pa
     sweep = sweep_over(tmp_path, 5, 10)
     packing = measured(sweep, tmp_path, gpus=1.0)
     notes = notes_in(tmp_path)
-    assert len(notes) == len({note["pid"] for note in notes}) == 3  # a fresh process each
+    assert len(notes) == len({note["pid"] for note in notes}) == 3
     assert {(note["gpus"], note["cores"], note["device"]) for note in notes} == {(1, 2.0, "auto")}
     assert {note["waits"] for note in notes} == {"PASSIVE"}
     exact = sweep.arms[1]
@@ -166,7 +166,9 @@ def test_each_class_is_alone_on_a_device(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_on_a_cpu_no_gpu_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     on_fakes(monkeypatch, tmp_path)
     measured(sweep_over(tmp_path, 5), tmp_path, gpus=0.0)
-    assert {(note["gpus"], note["device"]) for note in notes_in(tmp_path)} == {(0, "cpu")}
+    notes = notes_in(tmp_path)
+    assert {(note["gpus"], note["cores"], note["device"]) for note in notes} == {(0, 2.0, "cpu")}
+    assert len(notes) == len({note["pid"] for note in notes}) == 2  # a fresh process each
 
 
 def test_ranges_are_measured_at_their_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -38,11 +38,15 @@ def test_devices_that_trials_get(tmp_path: Path, device: str, gpus: float) -> No
 @pytest.mark.parametrize(
     ("device", "gpus", "message"),
     [
-        ("cuda", 0.0, r"^trainer\.device: found 'cuda', but a trial of this sweep gets no GPU; take cpu or auto$"),
-        ("cuda:1", 0.0, r"found 'cuda:1', but a trial of this sweep gets no GPU"),
-        ("cuda:1", 1.0, r"found 'cuda:1', but a trial of this sweep sees the GPU that it gets as cuda:0"),
+        (
+            "cuda",
+            0.0,
+            r"^trainer\.device: found 'cuda', but torch sees no GPU in a trial of this sweep; take cpu or auto$",
+        ),
+        ("cuda:1", 0.0, r"found 'cuda:1', but torch sees no GPU"),
+        ("cuda:1", 1.0, r"found 'cuda:1', but torch sees cuda:0 alone in a trial of this sweep; take auto"),
         ("cuda:1", 0.5, r"found 'cuda:1', but"),
-        ("cuda:2", 2.0, r"found 'cuda:2', but a trial of this sweep sees the GPUs that it gets as cuda:0 to cuda:1"),
+        ("cuda:2", 2.0, r"found 'cuda:2', but torch sees cuda:0 to cuda:1 in a trial"),
     ],
 )
 def test_devices_that_they_do_not(tmp_path: Path, device: str, gpus: float, message: str) -> None:

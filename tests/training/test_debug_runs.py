@@ -152,23 +152,16 @@ def test_a_profile_tells_the_parts_of_a_step_apart(tmp_path: Path) -> None:
 
 def test_the_table_has_the_time_that_was_spent(tmp_path: Path) -> None:
     told: list[str] = []
-    waiting = torch.zeros(())
     with StepProfile(tmp_path, device=torch.device("cpu"), done=lambda text, _: told.append(text)) as recorder:
         for _ in range(WARM_UP_STEPS + 4):  # ends before all are recorded
             with step_range("data"):
-                _spend(0.004, waiting)
+                time.sleep(0.02)
             with step_range("optimizer"):
-                _spend(0.001, waiting)
+                time.sleep(0.001)
             recorder.step()
-    rows = {line.split()[0]: line.split() for line in told[0].splitlines()}
-    assert float(rows["data"][1]) > 2 * float(rows["optimizer"][1]) > 0
+    ms = {line.split()[0]: line.split()[1] for line in told[0].splitlines()}
+    assert 1 <= float(ms["optimizer"]) < 20 <= float(ms["data"]) < 200
     assert "over 4 steps" in told[0]
-
-
-def _spend(seconds: float, waiting: Tensor) -> None:
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        waiting.add_(1)
 
 
 def test_a_resumed_run_with_too_few_steps_left_is_not_profiled(
