@@ -34,9 +34,10 @@ from essnet.atomic_files import write_json
 from essnet.config import TrialConfig, trial_from_mapping
 from essnet.data import ClassTable
 from essnet.data.loading import Sample
-from essnet.training import Trainer, build_trial
 from essnet.training.batches import TrainBatches
 from essnet.training.optimization import build_optimizer, build_schedule
+from essnet.training.trainer import Trainer
+from essnet.training.trial import build_trial
 
 LARGEST_RATIO = 1.05
 _WARM_UP_STEPS = 3

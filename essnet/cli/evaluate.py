@@ -51,9 +51,12 @@ def evaluate(
 
     from essnet.config import InputError, trial_from_mapping
     from essnet.data import build_dataset
-    from essnet.training import Evaluation, load_model, open_checkpoint, resolve_device
+    from essnet.training.checkpoint import open_checkpoint
+    from essnet.training.device import resolve_device
+    from essnet.training.evaluation import Evaluation
     from essnet.training.grown_classes import old_and_new_miou
     from essnet.training.saved_predictions import SavedPredictions
+    from essnet.training.trial import load_model
 
     opened = open_checkpoint(checkpoint)
     config = trial_from_mapping(opened.config.model_dump(), overrides or (), source=str(checkpoint / "config.yaml"))

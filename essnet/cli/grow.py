@@ -50,8 +50,9 @@ def grow(
     from essnet.cli.run_folder import free_folder
     from essnet.config import InputError
     from essnet.data import read_class_table
-    from essnet.training import open_checkpoint, resolve_device
+    from essnet.training.checkpoint import open_checkpoint
     from essnet.training.checkpoint_folder import CheckpointFolder
+    from essnet.training.device import resolve_device
     from essnet.training.grown_classes import grown_classes
     from essnet.training.growth import check_can_grow, new_rows, write_grown
     from essnet.training.growth_examples import open_examples

@@ -32,8 +32,10 @@ def predict(
       launch.py predict runs/train/camvid/checkpoints/best street.jpg --output predictions
     """
     from essnet.data import read_image
-    from essnet.training import load_model, open_checkpoint, resolve_device
+    from essnet.training.checkpoint import open_checkpoint
+    from essnet.training.device import resolve_device
     from essnet.training.prediction import predict_image, save_prediction
+    from essnet.training.trial import load_model
 
     check_writable(output)
     opened = open_checkpoint(checkpoint)

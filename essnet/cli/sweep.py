@@ -22,6 +22,7 @@ from essnet.cli.terminal import (
 if TYPE_CHECKING:
     from essnet.report import Comparison
     from essnet.sweep.folder import SweepFolder
+    from essnet.sweep.resources import Capacity
     from essnet.tracking import RunStore
 
 _TAKEN_NAMES = ("train", "grow", "cache", "mlartifacts", "mlflow.db", "mlflow.db.lock", "predictions")
@@ -40,6 +41,14 @@ def sweep(
             "--resume", help="Go on with the sweep of this name: what ended stays, what failed is tried again."
         ),
     ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            help="Run on a Ray cluster: host:port of its head, or auto. Else on this machine.",
+            show_default=False,
+        ),
+    ] = None,
     output: Output = DEFAULT_OUTPUT,
     as_json: Json = False,
     debug: Debug = False,
@@ -75,7 +84,9 @@ def sweep(
     console = people_console(as_json)
     searched, replicates = trial_counts(asked), replicate_counts(asked)
     counts = {name: searched[name] + replicates[name] for name in searched}
-    placement = plan_placement(asked.config.resources, num_trials=sum(counts.values()))
+    tracking = asked.trial_config({**asked.arms[0].fixed, **asked.arms[0].first_point()}).tracking
+    capacity = _capacity(address, output=output, tracking_uri=tracking.uri)
+    placement = plan_placement(asked.config.resources, num_trials=sum(counts.values()), capacity=capacity)
     check_devices(asked, gpus=placement.gpus)
     describe_sweep(asked, searched=searched, replicates=replicates, console=console)
     console.print(placement.describe(), markup=False)
@@ -105,7 +116,6 @@ def sweep(
     elif resume:
         console.print(f"nothing to resume in {folder.path}: a new sweep", markup=False)
     check_arms(asked, cache_dir=output / "cache", scan_progress=scan_progress(console))
-    tracking = asked.trial_config({**asked.arms[0].fixed, **asked.arms[0].first_point()}).tracking
     store = RunStore(tracking.uri or default_uri(output), tracking.experiment, artifact_root=output / "mlartifacts")
     with folder.locked():
         try:
@@ -116,6 +126,7 @@ def sweep(
                     store=store,
                     placement=placement,
                     cache_dir=output / "cache",
+                    address=address,
                     measuring=lambda place, number: console.print(f"measuring {place} of {number} kinds of trials"),
                 )
         finally:
@@ -136,6 +147,16 @@ def sweep(
         raise typer.Exit(130)
     if failed:
         raise typer.Exit(1)
+
+
+def _capacity(address: str | None, *, output: Path, tracking_uri: str | None) -> Capacity:
+    from essnet.sweep.resources import this_machine
+
+    if address is None:
+        return this_machine()
+    from essnet.sweep.cluster_capacity import cluster_capacity
+
+    return cluster_capacity(address, output=output, tracking_uri=tracking_uri)
 
 
 def _close(folder: SweepFolder, store: RunStore) -> tuple[Comparison, bool]:

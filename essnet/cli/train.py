@@ -106,9 +106,10 @@ def train(
     from essnet.config import to_yaml
     from essnet.config.overrides import flatten
     from essnet.tracking import MlflowTracker, RunStore, default_uri
-    from essnet.training import Trainer, interruption_by_signal
+    from essnet.training.interruption import interruption_by_signal
     from essnet.training.overfitting import overfit_trial
     from essnet.training.step_profile import StepProfile, check_enough_steps
+    from essnet.training.trainer import Trainer
 
     if profile:
         check_enough_steps(trial.trainer.max_steps)

@@ -7,7 +7,7 @@ from ray.exceptions import OutOfMemoryError
 
 from essnet.config import InputError
 from essnet.file_lock import HeldByOther
-from essnet.training import NonFiniteLossError
+from essnet.training.loss_watch import NonFiniteLossError
 
 BAD_INPUT = "bad_input"
 """Data, weights or a setting are not as they should be: it would come again."""

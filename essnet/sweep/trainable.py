@@ -19,8 +19,8 @@ from essnet.file_lock import hold
 from essnet.sweep.failures import CRASH, failure_kind, in_a_line
 from essnet.sweep.trial_log import LOG_FILE, trial_log
 from essnet.tracking import MlflowTracker, RunStore
-from essnet.training import Trainer
 from essnet.training.free_memory import return_memory
+from essnet.training.trainer import Trainer
 
 _OLD_WORKER_SECONDS = 60.0
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from essnet.cli.app import main
-from essnet.training import Trainer, open_checkpoint
+from essnet.training.checkpoint import open_checkpoint
+from essnet.training.trainer import Trainer
 from tests.cli.workplace import tree
 from tests.data.fixtures import make_folder_dataset
 from tests.training.tiny import tiny_trial

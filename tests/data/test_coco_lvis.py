@@ -20,7 +20,7 @@ from essnet.config import DataConfig, InputError, load_sweep, load_trial, trial_
 from essnet.data import build_dataset, eval_loader
 from essnet.data.coco_lvis import CocoLvisDataset
 from essnet.labels import IGNORE_INDEX
-from essnet.training import Trainer
+from essnet.training.trainer import Trainer
 from tests.coco_lvis.generated import overlapping, request
 from tests.training.tiny import OBJECTIVES
 

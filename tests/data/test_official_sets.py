@@ -29,7 +29,7 @@ from essnet.data.mat_labels import read_mat_ids
 from essnet.data.official_classes import official_classes
 from essnet.data.voc import voc_dataset
 from essnet.labels import IGNORE_INDEX
-from essnet.training import Trainer
+from essnet.training.trainer import Trainer
 from tests.data.fixtures import truncate
 from tests.data.official_fixtures import (
     FIXTURES,

@@ -18,7 +18,7 @@ from essnet.sweep.callback import SweepCallback
 from essnet.sweep.failures import failure_kind, in_a_line, lost_worker
 from essnet.sweep.folder import FAILED, PENDING, RUNNING, SweepFolder, TrialRecord
 from essnet.tracking import RunStore
-from essnet.training import NonFiniteLossError
+from essnet.training.loss_watch import NonFiniteLossError
 
 
 @pytest.mark.parametrize(

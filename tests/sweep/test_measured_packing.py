@@ -82,7 +82,7 @@ def test_real_trials_on_a_cpu(tmp_path: Path) -> None:
     # What the whole trial takes, in a process without Ray.
     code = (
         "import sys, yaml; from pathlib import Path\n"
-        "from essnet.config import TrialConfig; from essnet.training import Trainer\n"
+        "from essnet.config import TrialConfig; from essnet.training.trainer import Trainer\n"
         "import torch; from essnet.training.memory import PeakMemory\n"
         "config = TrialConfig.model_validate(yaml.safe_load(sys.stdin.read()))\n"
         "peak = PeakMemory(torch.device('cpu'))\n"

@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save_file
 
 from essnet.config import InputError, load_trial
 from essnet.data import ClassTable
-from essnet.training import Trainer, load_model, open_checkpoint
 from essnet.training import checkpoint as module
-from essnet.training.checkpoint import FORMAT_VERSION
+from essnet.training.checkpoint import FORMAT_VERSION, open_checkpoint
 from essnet.training.checkpoint_folder import CheckpointFolder
+from essnet.training.trainer import Trainer
+from essnet.training.trial import load_model
 from tests.training.tiny import NUM_CLASSES, assert_same, tiny_trial
 
 CLASSES = ClassTable(("sky", "sea"))

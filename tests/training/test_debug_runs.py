@@ -20,9 +20,10 @@ from essnet.config import InputError
 from essnet.models import FullSoftmaxOutput
 from essnet.sweep.folder import _STATE_KEYS, SweepFolder, TrialRecord
 from essnet.tracking import RunStore, default_uri
-from essnet.training import Trainer, open_checkpoint
+from essnet.training.checkpoint import open_checkpoint
 from essnet.training.overfitting import overfit_config, overfit_trial
 from essnet.training.step_profile import PROFILED_STEPS, RANGES, WARM_UP_STEPS, StepProfile, step_range
+from essnet.training.trainer import Trainer
 from tests.data.fixtures import make_folder_dataset
 from tests.sweep.sweeps import write_sweep
 from tests.training.tiny import RecordingTracker, assert_same, tiny_mapping, tiny_trial

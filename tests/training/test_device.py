@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from essnet.config import InputError
-from essnet.training import resolve_device
+from essnet.training.device import resolve_device
 
 
 @pytest.fixture

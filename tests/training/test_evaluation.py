@@ -17,8 +17,9 @@ from essnet.data import TexturesDataset, build_dataset, eval_loader
 from essnet.labels import IGNORE_INDEX
 from essnet.metrics import ConfusionCounts
 from essnet.models import SegmentationModel
-from essnet.training import Evaluation, Trainer, build_trial
-from essnet.training.evaluation import count_batches
+from essnet.training.evaluation import Evaluation, count_batches
+from essnet.training.trainer import Trainer
+from essnet.training.trial import build_trial
 from tests.data.fixtures import make_folder_dataset
 from tests.oracles import confusion_matrix, segmentation_metrics
 from tests.training.tiny import NUM_CLASSES, OBJECTIVES, assert_same, tiny_trial

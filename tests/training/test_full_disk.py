@@ -14,8 +14,9 @@ import yaml
 
 from essnet.cli.app import main
 from essnet.data import ClassTable
-from essnet.training import Trainer, open_checkpoint
+from essnet.training.checkpoint import open_checkpoint
 from essnet.training.checkpoint_folder import CheckpointFolder
+from essnet.training.trainer import Trainer
 from tests.training.tiny import assert_same, tiny_mapping, tiny_trial
 
 LIMIT = 2**21  # a store of runs is smaller, and a network of these tests larger

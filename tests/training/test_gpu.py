@@ -12,7 +12,9 @@ from torch import Tensor
 
 from essnet.losses import full_softmax_loss, margin_regulariser
 from essnet.neighbours import SIMILARITIES
-from essnet.training import NonFiniteLossError, Trainer, open_checkpoint
+from essnet.training.checkpoint import open_checkpoint
+from essnet.training.loss_watch import NonFiniteLossError
+from essnet.training.trainer import Trainer
 from tests.losses.batches import LOSSES, Batch, assert_close, make_batch, run, run_oracle
 from tests.training.tiny import OBJECTIVES, RecordingTracker, assert_same, tiny_trial
 

@@ -13,12 +13,14 @@ from PIL import Image
 from essnet.config import InputError
 from essnet.data import ClassTable, FolderDataset, TexturesDataset, eval_loader
 from essnet.metrics import ConfusionCounts
-from essnet.training import Trainer, load_model, open_checkpoint
+from essnet.training.checkpoint import open_checkpoint
 from essnet.training.checkpoint_folder import CheckpointFolder
 from essnet.training.evaluation import count_batches
 from essnet.training.grown_classes import grown_classes, old_and_new_miou
 from essnet.training.growth import new_rows, write_grown
 from essnet.training.growth_examples import open_examples
+from essnet.training.trainer import Trainer
+from essnet.training.trial import load_model
 from tests.training.tiny import assert_same, tiny_trial
 
 CPU = torch.device("cpu")

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from essnet.config import InputError
-from essnet.training import Trainer, open_checkpoint
+from essnet.training.checkpoint import open_checkpoint
+from essnet.training.trainer import Trainer
 from essnet.training.trial import build_trial
 from tests.training.tiny import assert_same, tiny_trial
 

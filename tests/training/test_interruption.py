@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from essnet.training import interruption_by_signal
+from essnet.training.interruption import interruption_by_signal
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

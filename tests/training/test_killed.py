@@ -21,7 +21,10 @@ import torch
 import yaml
 
 from essnet.tracking import RunStore, default_uri
-from essnet.training import Trainer, checkpoint, open_checkpoint, read_history
+from essnet.training import checkpoint
+from essnet.training.checkpoint import open_checkpoint
+from essnet.training.result import read_history
+from essnet.training.trainer import Trainer
 from tests.training.tiny import assert_same, tiny_mapping, tiny_trial
 
 KILLS = 20

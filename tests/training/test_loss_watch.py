@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from essnet.training import NonFiniteLossError
-from essnet.training.loss_watch import LossWatch
+from essnet.training.loss_watch import LossWatch, NonFiniteLossError
 
 CPU = torch.device("cpu")
 

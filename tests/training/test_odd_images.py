@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from essnet.training import Trainer
+from essnet.training.trainer import Trainer
 from tests.data.fixtures import make_folder_dataset
 from tests.training.tiny import tiny_trial
 

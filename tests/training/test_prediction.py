@@ -11,8 +11,8 @@ from PIL import Image
 from essnet.data import ClassTable, build_dataset, eval_loader
 from essnet.data.transforms import PADDING_COLOUR
 from essnet.models import SegmentationModel
-from essnet.training import build_trial
 from essnet.training.prediction import predict_image, save_prediction
+from essnet.training.trial import build_trial
 from tests.data.fixtures import make_folder_dataset
 from tests.training.tiny import tiny_trial
 

@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from essnet.config import InputError, TrialConfig
-from essnet.training import Trainer, checkpoint, open_checkpoint, read_history
+from essnet.training import checkpoint
+from essnet.training.checkpoint import open_checkpoint
+from essnet.training.result import read_history
+from essnet.training.trainer import Trainer
 from tests.training.tiny import OBJECTIVES, RecordingTracker, assert_same, tiny_trial
 
 SGD_POLY = {"optimizer.name": "sgd", "optimizer.lr": 0.05, "schedule.name": "poly"}

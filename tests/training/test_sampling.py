@@ -15,7 +15,8 @@ from essnet.config import InputError
 from essnet.data.batch_sampler import TrainBatchSampler
 from essnet.data.label_histogram import count_labels
 from essnet.data.repeat_factor import repeat_factors
-from essnet.training import NonFiniteLossError, Trainer
+from essnet.training.loss_watch import NonFiniteLossError
+from essnet.training.trainer import Trainer
 from tests.data.fixtures import make_folder_dataset, save_mask
 from tests.training.tiny import NUM_CLASSES, tiny_trial
 

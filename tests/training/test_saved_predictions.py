@@ -13,10 +13,13 @@ from PIL import Image
 
 from essnet.cli.app import main
 from essnet.data import FolderDataset, read_image
-from essnet.training import Trainer, load_model, open_checkpoint, resolve_device
 from essnet.training import saved_predictions as module
+from essnet.training.checkpoint import open_checkpoint
+from essnet.training.device import resolve_device
 from essnet.training.prediction import predict_image
 from essnet.training.saved_predictions import SavedPredictions
+from essnet.training.trainer import Trainer
+from essnet.training.trial import load_model
 from tests.data.fixtures import make_folder_dataset
 from tests.training.tiny import tiny_trial
 

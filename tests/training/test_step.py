@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from essnet.config import InputError
-from essnet.training import NonFiniteLossError, Trainer
+from essnet.training.loss_watch import NonFiniteLossError
+from essnet.training.trainer import Trainer
 from tests.training.tiny import RecordingTracker, assert_same, tiny_trial
 
 SGD = {"optimizer.name": "sgd", "optimizer.lr": 0.05, "trainer.max_steps": 3, "objective.name": "knn_softmax"}

@@ -21,7 +21,7 @@ from torch import Tensor
 from essnet.cli.app import main
 from essnet.models import FullSoftmaxOutput
 from essnet.tracking import RunStore, default_uri
-from essnet.training import open_checkpoint
+from essnet.training.checkpoint import open_checkpoint
 from tests.training.tiny import tiny_mapping
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,10 @@ from torch import Tensor
 from essnet.config import InputError
 from essnet.data.loading import TrainBatchSampler
 from essnet.labels import IGNORE_INDEX
-from essnet.training import NonFiniteLossError, Trainer, best_value, checkpoint_folder, read_history
+from essnet.training import checkpoint_folder
+from essnet.training.loss_watch import NonFiniteLossError
+from essnet.training.result import best_value, read_history
+from essnet.training.trainer import Trainer
 from tests.data.fixtures import make_folder_dataset
 from tests.training.tiny import OBJECTIVES, RecordingTracker, assert_same, tiny_trial
 

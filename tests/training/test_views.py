@@ -14,8 +14,8 @@ from torch import Tensor
 from essnet.data.transforms import PADDING_COLOUR
 from essnet.models import EmbeddingOutput, SegmentationModel
 from essnet.neighbours import nearest_class
-from essnet.training import build_trial
 from essnet.training.memory import extra_memory_mib
+from essnet.training.trial import build_trial
 from essnet.training.views import Views, _starts, averaged_outputs
 from tests.oracles import all_logits
 from tests.training.tiny import tiny_trial

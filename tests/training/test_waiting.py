@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from essnet.training import Trainer
+from essnet.training.trainer import Trainer
 from tests.losses.no_waiting import NoWaiting, Waits
 from tests.training.tiny import NUM_CLASSES, tiny_trial
 

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import torch
 
-from essnet.training import Trainer, load_model, open_checkpoint
+from essnet.training.checkpoint import open_checkpoint
 from essnet.training.evaluation import Evaluation
+from essnet.training.trainer import Trainer
+from essnet.training.trial import load_model
 from essnet.training.weight_average import WeightAverage
 from tests.training.tiny import assert_same, tiny_trial
 
