@@ -48,7 +48,7 @@ class Capacity:
         if not self.is_cluster:
             return f"{_sizes(self.nodes)} here"
         added = f", and {_sizes(self.can_add)} on {len(self.can_add)} more" if self.can_add else ""
-        return f"{_sizes(self.nodes)} on {len(self.nodes)} nodes{added}"
+        return f"{_sizes(self.nodes)} on {count(len(self.nodes), 'node')}{added}"
 
 
 def this_machine() -> Capacity:
@@ -100,8 +100,8 @@ class Placement:
     def describe(self) -> str:
         """Return the placement in a sentence."""
         return (
-            f"{self.capacity.describe()}; a trial takes {self.cpus:g} cores and {self.gpus:g} GPUs, "
-            f"so {self.concurrent} run at once"
+            f"{self.capacity.describe()}; a trial takes {count(self.cpus, 'core')} and {count(self.gpus, 'GPU')}, "
+            f"so {self.concurrent} run{'s' if self.concurrent == 1 else ''} at once"
         )
 
 
@@ -127,13 +127,15 @@ def plan_placement(config: ResourcesConfig, *, num_trials: int, capacity: Capaci
     gpus = config.gpus if config.gpus is not None else float(most_gpus > 0)
     place = "the largest node of the cluster" if capacity.is_cluster else "this machine"
     if gpus > most_gpus:
-        raise InputError(f"resources.gpus: a trial asks for {gpus:g} GPUs, and {place} has {most_gpus}")
+        raise InputError(f"resources.gpus: a trial asks for {count(gpus, 'GPU')}, and {place} has {most_gpus}")
     nodes = [node for node in capacity.all_nodes if node.gpus >= gpus]
     cpus = config.cpus if config.cpus is not None else _default_cpus(nodes, gpus=gpus, num_trials=num_trials)
     most_cpus = max((node.cpus for node in nodes), default=0)
     if cpus > most_cpus:
-        of_those = f" with {gpus:g} GPUs" if gpus and capacity.is_cluster else ""
-        raise InputError(f"resources.cpus: a trial asks for {cpus:g} cores, and {place}{of_those} has {most_cpus}")
+        of_those = f" with {count(gpus, 'GPU')}" if gpus and capacity.is_cluster else ""
+        raise InputError(
+            f"resources.cpus: a trial asks for {count(cpus, 'core')}, and {place}{of_those} has {most_cpus}"
+        )
     return Placement(capacity=capacity, cpus=cpus, gpus=gpus, max_concurrent=config.max_concurrent)
 
 
@@ -146,5 +148,11 @@ def _default_cpus(nodes: Sequence[Node], *, gpus: float, num_trials: int) -> flo
     return float(next((cpus for cpus in shares if sum(node.cpus // cpus for node in nodes) >= wanted), 1))
 
 
+def count(number: float, what: str) -> str:
+    """Return a number of things in words: `1 core`, `0.5 cores`."""
+    return f"{number:g} {what}{'' if number == 1 else 's'}"
+
+
 def _sizes(nodes: Sequence[Node]) -> str:
-    return f"{sum(node.cpus for node in nodes)} CPU cores and {sum(node.gpus for node in nodes)} GPUs"
+    cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+    return f"{count(cpus, 'CPU core')} and {count(gpus, 'GPU')}"

@@ -32,6 +32,7 @@ from essnet.sweep.measured_packing import measure_packing
 from essnet.sweep.packing import unpacked
 from essnet.sweep.parent_run import start_parent
 from essnet.sweep.planned_search import PlannedSearch
+from essnet.sweep.ray_watch import RayWatch
 from essnet.sweep.resources import Placement
 from essnet.sweep.scheduler import build_scheduler, stopped_trials
 from essnet.sweep.trainable import run_trial
@@ -87,8 +88,10 @@ def run_sweep(
             if sweep.config.resources.packing == "measured":
                 packing = measure_packing(sweep, placement, folder=folder, cache_dir=cache_dir, progress=measuring)
             searcher = PlannedSearch(sweep, folder, queue, task=task, packing=packing)
-            callback = SweepCallback(folder.path.absolute(), tracking)
-            _build_tuner(sweep, folder, searcher, callback, concurrent=packing.concurrent).fit()
+            callbacks: list[tune.Callback] = [SweepCallback(folder.path.absolute(), tracking)]
+            if address is None:
+                callbacks.append(RayWatch())
+            _build_tuner(sweep, folder, searcher, callbacks, concurrent=packing.concurrent).fit()
         if queue.is_done():
             _note_total(folder)
     finally:
@@ -97,7 +100,7 @@ def run_sweep(
 
 
 def _build_tuner(
-    sweep: Sweep, folder: SweepFolder, searcher: PlannedSearch, callback: SweepCallback, *, concurrent: int
+    sweep: Sweep, folder: SweepFolder, searcher: PlannedSearch, callbacks: list[tune.Callback], *, concurrent: int
 ) -> tune.Tuner:
     return tune.Tuner(
         tune.with_resources(run_trial, lambda task: tune.PlacementGroupFactory([task["resources"]])),
@@ -112,7 +115,7 @@ def _build_tuner(
             name="tune",
             storage_path=str(folder.path.absolute() / "ray"),
             failure_config=tune.FailureConfig(max_failures=sweep.config.failure.max_retries),
-            callbacks=[callback],
+            callbacks=callbacks,
             verbose=0,
         ),
     )

@@ -26,7 +26,7 @@ from essnet.config import InputError
 from essnet.sweep.cluster import joined
 from essnet.sweep.cluster_capacity import cluster_capacity
 from essnet.sweep.folder import SweepFolder
-from essnet.sweep.node_check import check_nodes
+from essnet.sweep.node_check import _ask, check_nodes
 from essnet.sweep.resources import Capacity, Node, plan_placement
 from essnet.sweep.runner import run_sweep
 from essnet.tracking import RunStore, default_uri
@@ -66,14 +66,27 @@ def test_workers_run_the_code_that_the_driver_runs(cluster: Cluster, monkeypatch
     assert str(LAUNCH.parent) not in path  # where another node may have another checkout
 
 
+def without_auth_mode() -> dict[str, str]:
+    """Return the environment as it is in a terminal: this process started the cluster, and knows that it has a token."""
+    return {key: value for key, value in os.environ.items() if key != "RAY_AUTH_MODE"}
+
+
 def test_another_token(cluster: Cluster, tmp_path: Path) -> None:
     command = [sys.executable, str(LAUNCH), "cluster", "check", "--address", cluster.address]
-    environment = {key: value for key, value in os.environ.items() if key != "RAY_AUTH_MODE"}
-    environment["RAY_AUTH_TOKEN"] = "0" * 64
+    environment = {**without_auth_mode(), "RAY_AUTH_TOKEN": "0" * 64}
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
     assert done.returncode == 2
     assert f"--address: {cluster.address} asks for another token; copy" in done.stderr.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_each_node_is_asked_itself(cluster: Cluster) -> None:
+    def where(*, node_id: str) -> str:
+        return str(ray.get_runtime_context().get_node_id())
+
+    with joined(cluster.address) as nodes:
+        answers = _ask(nodes, where, {}, seconds=60)
+    assert answers == {node.node_id: node.node_id for node in nodes}
 
 
 def test_every_node_is_looked_at(cluster: Cluster, tmp_path: Path) -> None:
@@ -165,7 +178,7 @@ def test_a_store_that_is_a_file_is_refused_with_a_command_that_works(cluster: Cl
 def test_the_command(cluster: Cluster, tmp_path: Path) -> None:
     command = [sys.executable, str(LAUNCH), "cluster", "check", str(write_sweep(tmp_path)), "--json",
                "--address", cluster.address, "--output", str(tmp_path / "runs")]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=without_auth_mode())
     result = json.loads(done.stdout)
     findings = [result["all"]["tracking"], *(one for node in result["nodes"] for one in node["findings"].values())]
     assert [(line[:4], line.split(maxsplit=3)[3]) for line in done.stderr.splitlines()] == [

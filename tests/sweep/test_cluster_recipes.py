@@ -128,6 +128,7 @@ def test_the_slurm_script_ends_the_sweep_in_order_and_goes_on_with_it(tmp_path: 
         assert again.wait(timeout=300) == 0, log.read_text()
     finally:
         server.stop()
+        shutil.rmtree(f"/tmp/ray-{os.getpid()}", ignore_errors=True)
     records = [read_json(path) for path in tmp_path.glob("runs/tiny/trials/*/trial.json")]
     assert [record["state"] for record in records] == ["COMPLETED"] * 2
     assert (tmp_path / "scontrol.txt").read_text().count("requeue") == 1

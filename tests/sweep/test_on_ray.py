@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,38 @@ def test_interrupted_and_resumed(tmp_path: Path, number: signal.Signals) -> None
     assert_whole_after_resume(tmp_path)
 
 
+def session_processes(leader: int, name: str) -> list[int]:
+    """Processes of this name in the session of a process that leads one."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            session = (folder / "stat").read_text().rpartition(")")[2].split()[3]
+            if int(session) == leader and (folder / "comm").read_text().strip() == name:
+                found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds Ray's process in /proc")
+def test_a_sweep_whose_ray_is_killed_ends(tmp_path: Path) -> None:
+    """Retries are left, but no machine to run them on: Ray Tune alone would wait for ever."""
+    write_sweep(tmp_path, base=LONG, arms=SHORT_ARMS, failure={"max_retries": 100})
+    with subprocess.Popen(
+        command(tmp_path), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    ) as driver:  # fmt: skip
+        wait_for_checkpoint(tmp_path, driver)
+        (raylet,) = session_processes(driver.pid, "raylet")
+        os.kill(raylet, signal.SIGKILL)
+        # Else they would live on for a while, long enough for such small trials.
+        for progress in tmp_path.glob("runs/tiny/trials/*/progress.json"):
+            with suppress(ProcessLookupError):
+                os.kill(json.loads(progress.read_text())["pid"], signal.SIGKILL)
+        text, _ = driver.communicate(timeout=200)
+    assert driver.returncode == 1, text
+    assert "raylet, is gone; go on with --resume" in text
+    assert_whole_after_resume(tmp_path)
+
+
 def test_a_killed_worker_is_retried_from_its_checkpoint(tmp_path: Path) -> None:
     write_sweep(tmp_path, base=LONG, arms=SHORT_ARMS, failure={"max_retries": 1})
     with subprocess.Popen(
@@ -225,7 +258,7 @@ def test_optuna_with_asha_and_a_trial_that_fails(tmp_path: Path) -> None:
     (wild,) = [trial for trial in trials.values() if trial["arm"] == "wild"]
     assert wild["state"] == "FAILED"
     assert "the loss is" in wild["error"]
-    assert f"failed: {wild['trial_id']}: step" in finished.stderr
+    assert f"failed: {wild['trial_id']}: non_finite: step" in finished.stderr
     searched = [trial for trial in trials.values() if trial["arm"] == "exact"]
     assert {trial["state"] for trial in searched} <= {"COMPLETED", "STOPPED"}
     assert all(2 <= trial["overrides"]["objective.embedding_dim"] <= 16 for trial in searched)

@@ -48,7 +48,7 @@ def test_placement(machine, cpus: int, gpus: int, asked: dict, expected: tuple) 
 
 def test_what_can_never_be_placed_is_refused(machine) -> None:
     machine(2, 0)
-    with pytest.raises(InputError, match=r"resources\.gpus: a trial asks for 1 GPUs, and this machine has 0"):
+    with pytest.raises(InputError, match=r"resources\.gpus: a trial asks for 1 GPU, and this machine has 0"):
         plan_placement(ResourcesConfig(gpus=1.0), num_trials=1)
     with pytest.raises(InputError, match=r"resources\.cpus: a trial asks for 3 cores, and this machine has 2"):
         plan_placement(ResourcesConfig(cpus=3.0), num_trials=1)
@@ -150,9 +150,9 @@ def test_few_trials_on_several_nodes_take_more_cores_each(num_trials: int, expec
         (
             (HEAD, SMALL),
             {"gpus": 1.0, "cpus": 9.0},
-            "resources.cpus: a trial asks for 9 cores, and the largest node of the cluster with 1 GPUs has 8",
+            "resources.cpus: a trial asks for 9 cores, and the largest node of the cluster with 1 GPU has 8",
         ),
-        ((), {}, "resources.cpus: a trial asks for 1 cores, and the largest node of the cluster has 0"),
+        ((), {}, "resources.cpus: a trial asks for 1 core, and the largest node of the cluster has 0"),
         (
             (HEAD,),
             {"gpus": 0.5},
@@ -169,12 +169,12 @@ def test_a_trial_has_to_fit_on_one_node(nodes: tuple, asked: dict, message: str)
 def test_what_is_said_of_a_placement(machine) -> None:
     machine(16, 1)
     here = plan_placement(ResourcesConfig(gpus=0.3, cpus=2.0), num_trials=9)
-    assert here.describe() == ("16 CPU cores and 1 GPUs here; a trial takes 2 cores and 0.3 GPUs, so 3 run at once")
+    assert here.describe() == ("16 CPU cores and 1 GPU here; a trial takes 2 cores and 0.3 GPUs, so 3 run at once")
     capacity = Capacity(nodes=(BIG, HEAD), can_add=(SMALL,), is_cluster=True)
     cluster = plan_placement(ResourcesConfig(), num_trials=9, capacity=capacity)
     assert cluster.describe() == (
-        "48 CPU cores and 4 GPUs on 2 nodes, and 8 CPU cores and 1 GPUs on 1 more; "
-        "a trial takes 8 cores and 1 GPUs, so 5 run at once"
+        "48 CPU cores and 4 GPUs on 2 nodes, and 8 CPU cores and 1 GPU on 1 more; "
+        "a trial takes 8 cores and 1 GPU, so 5 run at once"
     )
 
 
