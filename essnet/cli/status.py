@@ -96,6 +96,6 @@ def _counts(folder: SweepFolder) -> dict[str, Any]:
         "ended": ended,
         "failed": states.count(FAILED),
         "replicates": sum(record.replicates is not None for record in records),
-        "finished": ended == state["num_trials"],
+        "finished": bool(state.get("done", ended == state["num_trials"])),
         "process": holder(folder.path / "lock"),
     }

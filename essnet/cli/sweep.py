@@ -160,15 +160,14 @@ def _capacity(address: str | None, *, output: Path, tracking_uri: str | None) ->
 
 
 def _close(folder: SweepFolder, store: RunStore) -> tuple[Comparison, bool]:
-    """Publish what the sweep found so far, end its runs, and say whether all its trials have ended."""
+    """Publish what the sweep found so far, end its runs, and say whether no trial is left to run."""
     from essnet.report import load_comparison
     from essnet.report.publish import publish
-    from essnet.sweep.folder import ENDED, FAILED
+    from essnet.sweep.folder import FAILED
     from essnet.sweep.parent_run import end_runs
 
     comparison = load_comparison(folder)
-    states = [trial.state for trial in comparison.trials]
-    finished = len(states) == comparison.num_trials and all(state in (*ENDED, FAILED) for state in states)
+    any_failed = any(trial.state == FAILED for trial in comparison.trials)
     publish(comparison, folder.path, store=store)
-    end_runs(folder, store, status="KILLED" if not finished else "FAILED" if FAILED in states else "FINISHED")
-    return comparison, finished
+    end_runs(folder, store, status="KILLED" if not comparison.done else "FAILED" if any_failed else "FINISHED")
+    return comparison, comparison.done

@@ -44,7 +44,8 @@ class Snapshot:
         trials = self.comparison.trials
         totals = [pace * self.max_steps[name] for name, pace in self.seconds_per_step.items()]
         running = sum(self.trial_seconds_left(trial) or 0 for trial in trials)
-        not_begun = self.comparison.num_trials - self.ended - sum(trial.state == RUNNING for trial in trials)
+        begun = self.ended + sum(trial.state == RUNNING for trial in trials)
+        not_begun = max(0, self.comparison.num_trials - begun)  # replicates of what was the best once come on top
         return (running + not_begun * sum(totals) / len(totals)) / max(1, concurrent)
 
 

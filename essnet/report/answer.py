@@ -22,7 +22,7 @@ def answer(comparison: Comparison) -> str:
         return f"Only the baseline has a result: {comparison.metric} {_value(comparison, baseline)}. {progress}"
     assert baseline is not None
     assert best is not None
-    lead = "Use" if done + failed == comparison.num_trials else "Best so far is"
+    lead = "Use" if comparison.done else "Best so far is"
     difference = f" ({best.difference.text(sign='+')})" if best.difference is not None else ""
     sentences = [
         f"{lead} {describe(best)}: {comparison.metric} {_value(comparison, best)} against "

@@ -9,7 +9,7 @@ from typing import Any
 from essnet.config.sweep import SearchConstraint
 from essnet.report.configurations import Configuration, best_of, gather, rank
 from essnet.report.trials import ComparedTrial, TrialReader
-from essnet.sweep.folder import SweepFolder
+from essnet.sweep.folder import ENDED, FAILED, SweepFolder
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Comparison:
     metric: str
     mode: str
     num_trials: int
+    done: bool
+    """Whether no trial is left to run, but for failed ones."""
     trials: tuple[ComparedTrial, ...]
     configurations: tuple[Configuration, ...]
     """The trials, those together that differ in nothing but the seed."""
@@ -79,6 +81,7 @@ def load_comparison(folder: SweepFolder, reader: TrialReader | None = None) -> C
     state = folder.state()
     metric, mode = state["metric"], state["mode"]
     trials = tuple((reader or TrialReader(folder)).read(metric=metric, mode=mode))
+    ended = sum(trial.state in (*ENDED, FAILED) for trial in trials)
     search = state.get("configuration", {}).get("search", {})
     constraints = [SearchConstraint.model_validate(one) for one in search.get("constraints", ())]
     configurations = gather(trials, metric=metric, mode=mode, baseline_arm=state["baseline"], constraints=constraints)
@@ -90,6 +93,7 @@ def load_comparison(folder: SweepFolder, reader: TrialReader | None = None) -> C
         metric=metric,
         mode=mode,
         num_trials=state["num_trials"],
+        done=bool(state.get("done", ended == state["num_trials"])),
         trials=trials,
         configurations=configurations,
         baseline=best_of((one for one in configurations if one.arm == state["baseline"]), mode=mode),

@@ -38,10 +38,13 @@ class Budget:
         """Seconds for which the sweep has run, in this process and those before it."""
         return self._before + time.monotonic() - self._started
 
-    def note_time(self) -> None:
-        """Keep the time spent on disk, at most every few seconds: a run that is killed has spent it too."""
+    def note_time(self, *, at_once: bool) -> None:
+        """Keep the time spent on disk, at most every few seconds: a run that is killed has spent it too.
+
+        Without a limit as well: one may be set when the sweep goes on.
+        """
         now = time.monotonic()
-        if self._hours is not None and now - self._noted >= _NOTE_SECONDS:
+        if at_once or now - self._noted >= _NOTE_SECONDS:
             self._noted = now
             write_json(self._path, {"seconds": self.seconds})
 

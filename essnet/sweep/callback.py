@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ray import cloudpickle
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
@@ -32,6 +33,8 @@ class SweepCallback(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note that the trial runs."""
+        # What an earlier attempt said must not count as this one's, if its process dies before it can say anything.
+        (Path(trial.config["directory"]) / "error.json").unlink(missing_ok=True)
         record = self._folder.record(trial.config["trial_id"])
         self._folder.write_record(replace(record, state=RUNNING, error=None, failure=None))
 
@@ -41,7 +44,7 @@ class SweepCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note that the trial failed for good."""
-        self._note_end(trial, lost=trial.get_pickled_error())
+        self._note_end(trial, lost=_last_error(trial))
 
     def _note_end(self, trial: Trial, *, lost: Exception | None) -> None:
         """Write the trial's record and end its run.
@@ -75,3 +78,11 @@ class SweepCallback(Callback):
             _logger.warning("run %s does not get its status %s: %s", run_id, status, error)
             return
         store.end(run_id, status)
+
+
+def _last_error(trial: Trial) -> Exception:
+    """Return what Ray says of a trial that it gave up, from the driver's own folder: the storage follows later."""
+    try:
+        return cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())  # type: ignore[no-any-return]
+    except Exception:  # no such file, or an error that cannot be read here
+        return RuntimeError("the worker process died")

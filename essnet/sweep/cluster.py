@@ -71,6 +71,7 @@ def join_cluster(address: str) -> None:
     os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
     # Whatever git ignores, the package is shipped whole.
     os.environ.setdefault("RAY_RUNTIME_ENV_IGNORE_GITIGNORE", "1")
+    logging.getLogger("ray").setLevel(logging.ERROR)
     # As `ray start` does: on a cluster without a token it is not looked at.
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:

@@ -6,7 +6,7 @@
         lock              held by the driver while it runs
         warm_start.json   what is known from earlier sweeps; only with search.warm_start
         measured.json     what trials take of a device; only with resources.packing
-        budget.json       how long it has run; only with search.time_budget
+        budget.json       how long it has run
         results.jsonl     what the trials reported, and which were stopped upon it; only with a scheduler
         trials/<trial_id>/
             trial.json    arm, overrides, seed, state: written by the sweep's driver alone

@@ -30,6 +30,7 @@ def start_parent(sweep: Sweep, folder: SweepFolder, store: RunStore) -> str:
         "parent_run_id": None,
         **read_json(folder.path / "sweep.json"),
         "num_trials": len(plan_trials(sweep)),
+        "done": False,
         "configuration": saved_configuration(sweep),
     }
     # The id by which the run is found again is on disk before there is a run to lose.

@@ -95,6 +95,7 @@ def run_sweep(
         if queue.is_done():
             _note_total(folder)
     finally:
+        queue.note_time(at_once=True)
         ray.shutdown()
         _settle(folder)
 
@@ -139,12 +140,12 @@ def _note_stopped(folder: SweepFolder) -> None:
     stopped = stopped_trials(folder.path)
     for record in folder.records():
         if record.trial_id in stopped and record.state not in ENDED:
-            folder.write_record(replace(record, state=STOPPED, error=None))
+            folder.write_record(replace(record, state=STOPPED, error=None, failure=None))
 
 
 def _note_total(folder: SweepFolder) -> None:
     """Note how many trials it became: a budget may end before the plan does, and failed trials are not replicated."""
-    folder.note(num_trials=len(folder.records()))
+    folder.note(num_trials=len(folder.records()), done=True)
 
 
 def _settle(folder: SweepFolder) -> None:

@@ -32,20 +32,25 @@ def run_trial(task: Mapping[str, Any]) -> None:
     its last step, `error.json` when it failed. Only what is worth a retry at once is raised, for Ray to do so.
     """
     directory = Path(task["directory"])
+    stopped = False
     try:
         # After a driver was killed its workers live on for some seconds: two must never write one trial's folder.
         with hold(directory / "lock", wait_seconds=_OLD_WORKER_SECONDS):
             (directory / "error.json").unlink(missing_ok=True)
             with trial_log(directory / LOG_FILE) as logger:
                 _train(task, directory, logger)
+    except SystemExit:  # out of `tune.report`: the scheduler has stopped the trial, or the sweep was interrupted
+        stopped = True
     except Exception as error:  # kept for the report, whatever it is
         kind = failure_kind(error)
         failure = {"kind": kind, "message": in_a_line(error), "traceback": traceback.format_exc()}
         write_json(directory / "error.json", failure)
         if kind == CRASH:
             raise
-    finally:
-        return_memory()  # the process waits for its next trial
+    # The process waits for its next trial. Not before: an error in flight holds all that the trial had.
+    return_memory()
+    if stopped:
+        raise SystemExit(0)
 
 
 def _train(task: Mapping[str, Any], directory: Path, logger: logging.Logger) -> None:

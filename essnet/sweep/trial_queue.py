@@ -8,7 +8,7 @@ from typing import Any
 
 from essnet.config import Arm, Sweep
 from essnet.sweep.budget import Budget
-from essnet.sweep.folder import COMPLETED, ENDED, PENDING, SweepFolder, TrialRecord
+from essnet.sweep.folder import COMPLETED, ENDED, FAILED, PENDING, SweepFolder, TrialRecord
 from essnet.sweep.objectives import Figures, missed, read_figures
 from essnet.sweep.plan import PlannedTrial, plan_trials, trial_counts
 from essnet.sweep.search import build_search
@@ -44,16 +44,14 @@ class TrialQueue:
     def next(self) -> TrialRecord | None:
         """Return the trial to start now, or None while there is none."""
         self._look_at_ended()
-        if self._budget.is_spent(self._records.values()):
-            self._planned = [planned for planned in self._planned if planned.seed is not None]
-        record = self._again.pop(0) if self._again else self._next_planned()
+        record = self._next_again(alone=False) or self._next_planned() or self._next_again(alone=True)
         if record is not None:
             self._records[record.trial_id] = self._running[record.trial_id] = record
         return record
 
-    def note_time(self) -> None:
-        """Keep the time that the sweep has spent, now and then."""
-        self._budget.note_time()
+    def note_time(self, *, at_once: bool = False) -> None:
+        """Keep the time that the sweep has spent, now and then or at once."""
+        self._budget.note_time(at_once=at_once)
 
     def end(self, trial_id: str) -> None:
         """Take note that a trial has left its worker; how it went is looked up when the next one is asked for."""
@@ -62,6 +60,7 @@ class TrialQueue:
     def is_done(self) -> bool:
         """Return whether no trial runs and none will come."""
         self._look_at_ended()
+        self._keep_to_budget()
         if self._again or self._running:
             return False
         return all(planned.seed is not None and self._replicate(planned) is None for planned in self._planned)
@@ -75,7 +74,19 @@ class TrialQueue:
             if record.state == PENDING:
                 self._again.append(record)
 
+    def _keep_to_budget(self) -> None:
+        if self._budget.is_spent(self._records.values()):
+            self._planned = [planned for planned in self._planned if planned.seed is not None]
+
+    def _next_again(self, *, alone: bool) -> TrialRecord | None:
+        """A trial that was begun before. One that needs a whole device comes last: it would wait for one all along."""
+        record = next((record for record in self._again if record.alone == alone), None)
+        if record is not None:
+            self._again.remove(record)
+        return record
+
     def _next_planned(self) -> TrialRecord | None:
+        self._keep_to_budget()
         for planned in list(self._planned):
             if planned.seed is not None and self._is_searching(planned.arm):
                 continue
@@ -108,7 +119,7 @@ class TrialQueue:
         if any(record.overrides == overrides and record.arm == original.arm for record in self._records.values()):
             return None
         record = self._new_record(planned.arm, original.arm_index, overrides, point=original.point)
-        return replace(record, replicates=original.trial_id)
+        return replace(record, replicates=original.trial_id, alone=original.alone)
 
     def _new_record(
         self, arm: Arm, arm_index: int, overrides: Mapping[str, Any], *, point: Mapping[str, Any]
@@ -132,7 +143,7 @@ class TrialQueue:
     def _best(self, arm: Arm) -> list[TrialRecord]:
         """An arm's configurations, the best first, each once; of an arm that is not searched the only one."""
         if not arm.spaces:
-            return self._of_search(arm)
+            return [r for r in self._of_search(arm) if r.state != FAILED or r.trial_id in self._running]
         valued = []
         for record in self._of_search(arm):
             figures = self._figures(record) if record.state == COMPLETED else None

@@ -67,7 +67,7 @@ def test_workers_run_the_code_that_the_driver_runs(cluster: Cluster, monkeypatch
 
 
 def without_auth_mode() -> dict[str, str]:
-    """Return the environment as it is in a terminal: this process started the cluster, and knows that it has a token."""
+    """Return the environment of a terminal: unlike there, this process started the cluster, and said so."""
     return {key: value for key, value in os.environ.items() if key != "RAY_AUTH_MODE"}
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from ray import cloudpickle
 from ray.exceptions import ActorDiedError, OutOfMemoryError
 
 from essnet.config import InputError
@@ -107,8 +109,12 @@ class Driver:
         (self.directory / "error.json").write_text(json.dumps({"kind": kind, "message": f"it was {kind}"}))
 
     def trial(self, error: Exception | None = None) -> Any:
+        """A trial as Ray has it, which writes the errors that it was told."""
+        file = self.directory / "error.pkl"
+        if error is not None:
+            file.write_bytes(cloudpickle.dumps(error))
         config = {"trial_id": "000-knn", "directory": str(self.directory)}
-        return SimpleNamespace(config=config, get_pickled_error=lambda: error)
+        return SimpleNamespace(config=config, pickled_error_file=str(file) if error is not None else None)
 
     def status(self) -> str:
         return str(self.store.client.get_run(self.run_id).info.status)
@@ -124,6 +130,8 @@ def test_out_of_memory_is_tried_once_more_alone(tmp_path: Path) -> None:
 
     driver.callback.on_trial_start(0, [], driver.trial())
     assert driver.folder.record("000-knn").error is None
+    assert not (driver.directory / "error.json").exists()
+    driver.fail("out_of_memory")
     driver.callback.on_trial_complete(0, [], driver.trial())
     record = driver.folder.record("000-knn")
     assert (record.state, record.failure, record.error) == (FAILED, "out_of_memory", "it was out_of_memory")
@@ -139,9 +147,32 @@ def test_what_would_come_again_has_failed(tmp_path: Path, kind: str) -> None:
     assert (record.state, record.failure, driver.status()) == (FAILED, kind, "FAILED")
 
 
-def test_a_worker_that_died_without_a_word(tmp_path: Path) -> None:
+@pytest.mark.parametrize("said", [ActorDiedError(), None])
+def test_a_worker_that_died_without_a_word(tmp_path: Path, said: Exception | None) -> None:
     driver = Driver(tmp_path)
-    driver.callback.on_trial_error(0, [], driver.trial(ActorDiedError()))
+    driver.callback.on_trial_error(0, [], driver.trial(said))
     record = driver.folder.record("000-knn")
     assert (record.state, record.failure, record.error) == (FAILED, "lost_worker", "the worker process died")
     assert driver.status() == "FAILED"
+
+
+def test_a_trial_that_ray_stops_gives_its_memory_back_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Model:
+        pass
+
+    models: list[weakref.ref[Model]] = []
+    alive: list[bool] = []
+
+    def train(*_: object) -> None:
+        model = Model()
+        models.append(weakref.ref(model))
+        raise SystemExit  # what `tune.report` raises in a trial that is stopped
+
+    monkeypatch.setattr(trainable, "_train", train)
+    monkeypatch.setattr(trainable, "return_memory", lambda: alive.append(models[0]() is not None))
+    with pytest.raises(SystemExit):
+        trainable.run_trial({"directory": str(tmp_path / "trials" / "000-knn")})
+    assert alive == [False]
+    assert not (tmp_path / "trials" / "000-knn" / "error.json").exists()

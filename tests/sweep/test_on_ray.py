@@ -237,6 +237,22 @@ def test_a_killed_worker_is_retried_from_its_checkpoint(tmp_path: Path) -> None:
         assert_each_step_once(tmp_path, child, 60)
 
 
+def test_a_killed_worker_without_retries_has_failed_and_is_resumed(tmp_path: Path) -> None:
+    write_sweep(tmp_path, base=LONG, arms=SHORT_ARMS, failure={"max_retries": 0})
+    with subprocess.Popen(
+        command(tmp_path, "--json"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as driver:
+        wait_for_checkpoint(tmp_path, driver)
+        (link, *_) = tmp_path.glob("runs/tiny/trials/*/checkpoints/last")
+        killed = link.parent.parent
+        os.kill(json.loads((killed / "progress.json").read_text())["pid"], signal.SIGKILL)
+        text, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 1
+    trials = {trial["trial_id"]: trial for trial in json.loads(text.splitlines()[-1])["trials"]}
+    assert (trials[killed.name]["state"], trials[killed.name]["failure"]) == ("FAILED", "lost_worker")
+    assert_whole_after_resume(tmp_path)
+
+
 def test_optuna_with_asha_and_a_trial_that_fails(tmp_path: Path) -> None:
     arms = {
         "full": {"objective.name": "full_softmax"},

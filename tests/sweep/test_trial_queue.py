@@ -106,18 +106,42 @@ def test_failed_trials_are_tried_again_by_the_next_driver_only(tmp_path: Path) -
     assert again.trial_id == "003-knn"
 
 
-def test_a_trial_that_is_to_run_alone_comes_before_new_ones(tmp_path: Path) -> None:
+def test_a_trial_that_is_to_run_alone_comes_last(tmp_path: Path) -> None:
+    """Before that, others would take each core that becomes free, and it would wait in a place of its own."""
     sweep, folder = tiny_sweep(tmp_path), SweepFolder(tmp_path / "runs")
     queue = TrialQueue(sweep, folder)
     first = begin(queue, folder)
     assert first is not None
     end(queue, folder, first, 0.0, state=PENDING, alone=True)
-    again = begin(queue, folder)
-    assert again is not None
-    assert (again.trial_id, again.alone) == ("000-full", True)
-    following = begin(queue, folder)
-    assert following is not None
-    assert following.trial_id == "001-knn"
+    for _ in range(4):
+        record = begin(queue, folder)
+        assert record is not None
+        assert not record.alone
+        end(queue, folder, record, 0.5)
+    last = begin(queue, folder)
+    assert last is not None
+    assert (last.trial_id, last.alone) == ("000-full", True)
+
+
+def test_a_baseline_that_failed_is_not_replicated(tmp_path: Path) -> None:
+    sweep = tiny_sweep(tmp_path, replicate={"seeds": [0, 4]})
+    folder = SweepFolder(tmp_path / "runs")
+    queue = TrialQueue(sweep, folder)
+    baseline = begin(queue, folder)
+    assert baseline is not None
+    end(queue, folder, baseline, 0.0, state=FAILED)
+    begun = []
+    while (record := begin(queue, folder)) is not None:
+        begun.append(record.arm)
+        end(queue, folder, record, 0.5)
+    assert begun == ["knn"] * 5
+
+
+def test_a_sweep_whose_budget_is_spent_is_done(tmp_path: Path) -> None:
+    search = {"algorithm": "random", "num_trials": 9, "step_budget": 20}
+    sweep, folder = tiny_sweep(tmp_path, search=search), SweepFolder(tmp_path / "runs")
+    run_all(sweep, folder)
+    assert TrialQueue(sweep, folder).is_done()
 
 
 def test_no_trial_of_the_search_begins_beyond_the_budget(tmp_path: Path) -> None:
@@ -143,7 +167,7 @@ def test_hours_are_counted_over_all_drivers(tmp_path: Path, monkeypatch: pytest.
             if record is not None:
                 end(queue, folder, record, 0.5)
             now[0] += 500
-            queue.note_time()
+            queue.note_time(at_once=True)
     assert begun == ["000-full", "001-knn", "002-knn", "003-knn", None, None]
 
 
@@ -200,6 +224,9 @@ def test_killed_at_any_time_a_sweep_runs_the_same_trials(tmp_path: Path, seed: i
                 break
         elif running:
             record = running.pop(chance.randrange(len(running)))
+            if not record.alone and chance.random() < 0.15:
+                end(queue, cut, record, 0.0, state=PENDING, alone=True)
+                continue
             end(queue, cut, record, miou(record))
             ends[record.trial_id] = ends.get(record.trial_id, 0) + 1
     assert ran(cut) == ran(whole)
