@@ -161,7 +161,7 @@ def test_a_store_that_is_a_file_is_refused_with_a_command_that_works(cluster: Cl
         start_new_session=True,
     )
     try:
-        wait_until(lambda: answers(uri), seconds=120)
+        wait_until(lambda: answers(uri), seconds=300)
         capacity = cluster_capacity(cluster.address, output=output, tracking_uri=uri)
         with joined(cluster.address) as nodes:
             found = check_nodes(nodes, output=output, tracking_uri=uri)
