@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 # Before ray is imported: it reads it once.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -14,18 +13,21 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 from ray.cluster_utils import Cluster
 
 from benchmarks.tracking_server import tracking_server
+from tests.sweep.loopback_cluster import loopback_cluster
 
-_NODES = 3
+_HEAD = (0, 0)
+_NODE = (1, 1)
+"""Cores and GPUs."""
 
 
 class ThreeNodes:
     """Three nodes of one core and one GPU each, beside a head that no trial fits on."""
 
-    def __init__(self, tracking_uri: str) -> None:
-        self._cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-        self._nodes = [self._add() for _ in range(_NODES)]
+    def __init__(self, cluster: Cluster, *, tracking_uri: str) -> None:
+        self._cluster = cluster
+        self._nodes = [*cluster.worker_nodes]
         self.arguments: Sequence[str] = (
-            *("--address", self._cluster.address),
+            *("--address", cluster.address),
             *("resources.gpus=1", "resources.max_concurrent=2", f"tracking.uri={tracking_uri}"),
         )
 
@@ -33,23 +35,13 @@ class ThreeNodes:
         """Kill one of the nodes, add another, and return the id of the one that is gone."""
         node = self._nodes.pop(int(choice * len(self._nodes)))
         self._cluster.remove_node(node, allow_graceful=False)
-        self._nodes.append(self._add())
+        cpus, gpus = _NODE
+        self._nodes.append(self._cluster.add_node(num_cpus=cpus, num_gpus=gpus, include_dashboard=False))
         return str(node.node_id)
-
-    def end(self) -> None:
-        """End all nodes."""
-        self._cluster.shutdown()
-
-    def _add(self) -> Any:
-        return self._cluster.add_node(num_cpus=1, num_gpus=1, wait=True)
 
 
 @contextmanager
 def three_nodes(folder: Path) -> Iterator[ThreeNodes]:
     """Start the cluster, and an MLflow server that keeps its files in `folder`."""
-    with tracking_server(folder / "server") as uri:
-        nodes = ThreeNodes(uri)
-        try:
-            yield nodes
-        finally:
-            nodes.end()
+    with tracking_server(folder / "server") as uri, loopback_cluster(_HEAD, _NODE, _NODE, _NODE) as cluster:
+        yield ThreeNodes(cluster, tracking_uri=uri)

@@ -115,8 +115,12 @@ def measure(options: argparse.Namespace, output: Path, *, tracking_uri: str | No
     write_json(output / "cache" / CURVES_FILE, {"seconds": options.seconds, "curves": curves})
     samples = _run(options, output, folder)
     rows, lost = count_what_arrived(folder, database)
-    begin = next(sample for sample in samples if sample.begun)
-    wall_seconds = samples[-1].seconds - begin.seconds
+    begin, end = busy_part(samples, gpus=options.gpus)
+    if begin is end:
+        raise SystemExit(f"--trials {options.trials}: too few to measure anything on {options.gpus} GPUs")
+    wall_seconds = end.seconds - begin.seconds
+    cpu_seconds = end.cpu_seconds - begin.cpu_seconds
+    decisions = end.decided - begin.decided
     states = Counter(record.state for record in folder.records())
     return {
         "trials": options.trials,
@@ -126,22 +130,29 @@ def measure(options: argparse.Namespace, output: Path, *, tracking_uri: str | No
         "store": "server" if tracking_uri else "sqlite",
         "environment": environment(torch.device("cpu"), threads=1),
         "states": dict(states),
-        "start_up_seconds": begin.seconds,
-        "seconds": wall_seconds,
+        "seconds": {"start_up": begin.seconds, "busy": wall_seconds, "closing": samples[-1].seconds - end.seconds},
         "decisions": samples[-1].decided,
-        "decisions_per_second": samples[-1].decided / wall_seconds,
-        "trials_per_second": samples[-1].begun / wall_seconds,
+        "decisions_per_second": decisions / wall_seconds,
+        "trials_per_second": (end.begun - begin.begun) / wall_seconds,
         "driver": {
-            "cpu_seconds": samples[-1].cpu_seconds - begin.cpu_seconds,
-            "scheduling_cpu_seconds": samples[-1].main_cpu_seconds - begin.main_cpu_seconds,
-            "cpu_share": (samples[-1].cpu_seconds - begin.cpu_seconds) / wall_seconds,
-            "cpu_ms_per_trial_by_quarter": cost_by_quarter(samples),
-            "resident_mib_at_first_trial": begin.resident_mib,
+            "cpu_seconds": cpu_seconds,
+            "scheduling_cpu_seconds": end.main_cpu_seconds - begin.main_cpu_seconds,
+            "cpu_share": cpu_seconds / wall_seconds,
+            "cpu_ms_per_decision": 1000 * cpu_seconds / decisions,
+            "cpu_ms_per_trial_by_quarter": cost_by_quarter(samples[samples.index(begin) : samples.index(end) + 1]),
+            "resident_mib_at_first_trial": next(sample for sample in samples if sample.begun).resident_mib,
             "peak_mib": max(sample.resident_mib for sample in samples),
         },
-        "mlflow": {"rows": rows, "rows_per_second": sum(rows.values()) / wall_seconds},
+        "mlflow": {"rows": rows, "rows_per_second": sum(rows.values()) / (samples[-1].seconds - begin.seconds)},
         "lost": lost,
     }
+
+
+def busy_part(samples: Sequence[Sample], *, gpus: int) -> tuple[Sample, Sample]:
+    """Return the first sample with a result for each GPU, by when workers are there, and that of the last result."""
+    last = samples[-1].decided
+    begin = next(sample for sample in samples if sample.decided >= min(gpus, last // 2))
+    return begin, next(sample for sample in samples if sample.decided == last)
 
 
 def sweep_of(trials: int, *, algorithm: str, seed: int, tracking_uri: str | None) -> dict[str, Any]:
@@ -185,13 +196,12 @@ def recorded_curves(sweeps: Sequence[Path]) -> list[list[float]]:
 
 
 def cost_by_quarter(samples: Sequence[Sample]) -> list[float]:
-    """Return the driver's CPU milliseconds for a trial, in each quarter of the trials."""
-    last = samples[-1].begun
-    marks = [next(sample for sample in samples if sample.begun >= max(1, part * last / 4)) for part in range(5)]
-    marks[-1] = samples[-1]
+    """Return the driver's CPU milliseconds for a trial, in each quarter of the trials that were begun."""
+    first, last = samples[0].begun, samples[-1].begun
+    marks = [next(one for one in samples if one.begun >= first + part * (last - first) / 4) for part in range(4)]
     return [
         1000 * (after.cpu_seconds - before.cpu_seconds) / max(1, after.begun - before.begun)
-        for before, after in pairwise(marks)
+        for before, after in pairwise([*marks, samples[-1]])
     ]
 
 
@@ -290,14 +300,16 @@ def table(result: dict[str, Any]) -> str:
     driver, mlflow = result["driver"], result["mlflow"]
     quarters = ", ".join(f"{cost:.0f}" for cost in driver["cpu_ms_per_trial_by_quarter"])
     rows = ", ".join(f"{number:,} {what}" for what, number in mlflow["rows"].items())
+    seconds = result["seconds"]
     lines = [
         f"{result['trials']:,} trials on {result['gpus']} GPUs that are not there, {result['algorithm']}, "
         f"{result['store']}: {json.dumps(result['states'])}",
-        f"  {result['seconds']:,.0f} s after {result['start_up_seconds']:.0f} s of start-up; "
+        f"  {seconds['start_up']:,.0f} s until all workers have reported, {seconds['busy']:,.0f} s to the last result, "
+        f"{seconds['closing']:,.0f} s to the end",
+        f"  {result['decisions']:,} decisions, {result['decisions_per_second']:.1f} a second; "
         f"{result['trials_per_second']:.1f} trials a second",
-        f"  {result['decisions']:,} decisions, {result['decisions_per_second']:.1f} a second",
         f"  driver: {driver['cpu_seconds']:,.0f} s of CPU, {driver['scheduling_cpu_seconds']:,.0f} of them scheduling; "
-        f"{100 * driver['cpu_share']:.0f} % of a core",
+        f"{100 * driver['cpu_share']:.0f} % of a core, {driver['cpu_ms_per_decision']:.0f} ms a decision",
         f"  driver: ms of CPU for a trial, by quarter of the trials: {quarters}",
         f"  driver: {driver['resident_mib_at_first_trial']:,.0f} MiB at the first trial, "
         f"{driver['peak_mib']:,.0f} at most",

@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ import torch
 import yaml
 
 from benchmarks.records import environment
+from benchmarks.sessions import Session
 from essnet.atomic_files import read_json, write_json
 from essnet.cores import available_cores
 from essnet.sweep.folder import SweepFolder
@@ -219,18 +221,18 @@ def _training(store: RunStore, path: Path) -> tuple[float, float]:
 
 def _run(output: Path, command: str, *arguments: str) -> tuple[float, float]:
     """Run one of `launch.py`'s commands; return its begin and its end."""
+    session = Session(f"{output} {uuid.uuid4()}")
     begin = time.time()
-    with (output / "commands.log").open("ab") as log:
-        code = subprocess.run(
-            [sys.executable, _LAUNCH, command, *arguments, "--output", "."],
-            cwd=output,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            check=False,
-        ).returncode
+    try:
+        code = session.start(
+            [sys.executable, _LAUNCH, command, *arguments, "--output", "."], folder=output, log=output / "commands.log"
+        ).wait()
+        end = time.time()
+    finally:
+        session.kill_all()
     if code != 0:
         raise SystemExit(f"{output}/commands.log: {command} ended with {code}")
-    return begin, time.time()
+    return begin, end
 
 
 def _import_seconds() -> float:
