@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,7 @@ class SweepCallback(Callback):
         `lost` is what Ray says of a trial that it gave up, which counts where the trial could not say anything itself.
         """
         folder = Path(trial.config["directory"])
+        os.listdir(folder)  # over NFS, what another node wrote is looked up anew
         record = self._folder.record(trial.config["trial_id"])
         failure = read_json(folder / "error.json")
         if lost is not None and not failure:

@@ -23,7 +23,7 @@ from mlflow import MlflowClient
 from ray.cluster_utils import Cluster
 
 from essnet.config import InputError
-from essnet.sweep.cluster import joined
+from essnet.sweep.cluster import alive_nodes, joined
 from essnet.sweep.cluster_capacity import cluster_capacity
 from essnet.sweep.folder import SweepFolder
 from essnet.sweep.node_check import _ask, check_nodes
@@ -128,6 +128,8 @@ def test_a_node_that_does_not_answer(cluster: Cluster, tmp_path: Path) -> None:
         cluster.remove_node(extra, allow_graceful=False)
     assert finding.name == "node"
     assert finding.text.startswith("no answer within 3 s")
+    with joined(cluster.address):  # for the tests that follow
+        wait_until(lambda: len(alive_nodes()) == len(SIZES), seconds=120)
 
 
 def free_port() -> int:
@@ -179,7 +181,7 @@ def test_the_command(cluster: Cluster, tmp_path: Path) -> None:
     command = [sys.executable, str(LAUNCH), "cluster", "check", str(write_sweep(tmp_path)), "--json",
                "--address", cluster.address, "--output", str(tmp_path / "runs")]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=without_auth_mode())
-    result = json.loads(done.stdout)
+    result = json.loads(done.stdout.splitlines()[-1])  # Ray may have said something before
     findings = [result["all"]["tracking"], *(one for node in result["nodes"] for one in node["findings"].values())]
     assert [(line[:4], line.split(maxsplit=3)[3]) for line in done.stderr.splitlines()] == [
         ("ok  " if finding["ok"] else "DO  ", finding["text"]) for finding in findings
