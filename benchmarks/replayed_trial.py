@@ -19,10 +19,9 @@ from ray import tune
 
 from essnet.atomic_files import read_json, write_atomically, write_json
 from essnet.config import TrialConfig, to_yaml
-from essnet.config.overrides import flatten
 from essnet.file_lock import hold
 from essnet.sweep.trial_log import LOG_FILE, trial_log
-from essnet.tracking import MlflowTracker, RunStore
+from essnet.sweep.trial_run import start_trial_run
 
 CURVES_FILE = "curves.json"
 """In the folder of caches: seconds between evaluations, and curves of mIoU, each of any length."""
@@ -39,7 +38,7 @@ def replay_trial(task: Mapping[str, Any]) -> None:
     with hold(directory / "lock", wait_seconds=60.0), trial_log(directory / LOG_FILE) as logger:
         config = TrialConfig.model_validate(task["trial"])
         write_atomically(directory / "config.yaml", lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
-        tracker = _tracker(task, config)
+        tracker = start_trial_run(task, config)
         curves = read_json(Path(task["cache_dir"]) / CURVES_FILE)
         curve = curves["curves"][zlib.crc32(task["trial_id"].encode()) % len(curves["curves"])]
         log_every = config.trainer.log_every_steps
@@ -79,18 +78,3 @@ def generated_curves(number: int, *, points: int, seed: int) -> list[list[float]
         rise = [end * (1 - math.exp(-pace * place / points)) for place in range(1, points + 1)]
         curves.append([min(1.0, max(0.0, value + generator.gauss(0, 0.01))) for value in rise])
     return curves
-
-
-def _tracker(task: Mapping[str, Any], config: TrialConfig) -> MlflowTracker:
-    tracking = task["tracking"]
-    store = RunStore(tracking["uri"], tracking["experiment"], artifact_root=Path(tracking["artifact_root"]))
-    run_id = store.start(
-        task["trial_id"],
-        identity={"essnet.trial_id": task["trial_id"], "mlflow.parentRunId": tracking["parent_run_id"]},
-        tags={"essnet.kind": "trial", "essnet.sweep": tracking["sweep"], "essnet.arm": task["arm"]},
-        params=dict(flatten(config.model_dump())),
-    )
-    write_json(Path(task["directory"]) / "run.json", {"run_id": run_id, "tracking_uri": tracking["uri"]})
-    tracker = MlflowTracker(store, run_id)
-    tracker.log_artifact(Path(task["directory"]) / "config.yaml", "")
-    return tracker

@@ -27,6 +27,7 @@ _CORES = 4
 def main(gpus: int, profile: str, arguments: list[str]) -> None:
     """Run the sweep; ends the process with its exit code."""
     machine = resources.Capacity(nodes=(resources.Node(cpus=_CORES, gpus=gpus),))
+    # To mypy a module's function is no variable.
     setattr(resources, "this_machine", lambda: machine)  # noqa: B010
     setattr(runner, "run_trial", replay_trial)  # noqa: B010
     if profile == "-":

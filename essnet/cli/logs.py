@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from essnet.cli.find_sweep import find_sweep, find_trial
 from essnet.cli.terminal import DEFAULT_OUTPUT, Debug, Output
 from essnet.config.errors import InputError
+from essnet.sweep.find_sweep import find_sweep, find_trial
 
 _LOOK_SECONDS = 0.5
 

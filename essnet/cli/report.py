@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from essnet.cli.find_sweep import find_sweep
 from essnet.cli.terminal import DEFAULT_OUTPUT, Debug, Json, Output, people_console, print_json
+from essnet.sweep.find_sweep import find_sweep
 
 
 class Format(str, Enum):

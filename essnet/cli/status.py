@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from essnet.cli.find_sweep import find_sweep, sweep_paths
 from essnet.cli.terminal import DEFAULT_OUTPUT, Debug, Json, Output, people_console, print_json
 from essnet.config.errors import InputError
+from essnet.sweep.find_sweep import find_sweep, sweep_paths
 
 if TYPE_CHECKING:
     from essnet.sweep.folder import SweepFolder

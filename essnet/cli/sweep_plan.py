@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from rich.console import Console
 
 from essnet.config import Arm, Sweep, describe_point
+from essnet.sweep.resources import count
 
 
 def describe_sweep(
@@ -17,16 +18,16 @@ def describe_sweep(
     total = sum(searched.values()) + sum(replicates.values())
     wanted = " and ".join(search.directions)
     console.print(
-        f"sweep {sweep.config.name}: {_count(total, 'trial')}, {search.algorithm} search by {wanted}, "
+        f"sweep {sweep.config.name}: {count(total, 'trial')}, {search.algorithm} search by {wanted}, "
         f"scheduler {sweep.config.scheduler.name}",
         markup=False,
     )
     for limit in _limits(sweep):
         console.print(f"  at most {limit}", markup=False)
     for arm in sweep.arms:
-        trials = _count(searched[arm.name], "trial")
+        trials = count(searched[arm.name], "trial")
         if replicates[arm.name]:
-            trials += f" and {_count(replicates[arm.name], 'replicate')}"
+            trials += f" and {count(replicates[arm.name], 'replicate')}"
         console.print(f"  {arm.name}{_mark(arm, sweep)}: {trials}", markup=False)
         for path, value in arm.fixed.items():
             console.print(f"    {path} = {value}", markup=False)
@@ -54,7 +55,3 @@ def _mark(arm: Arm, sweep: Sweep) -> str:
     if arm.name == sweep.config.baseline:
         return " (baseline)"
     return " (reference)" if arm.name in sweep.references else ""
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from essnet.cli.find_sweep import find_sweep, find_trial
 from essnet.config.errors import InputError
+from essnet.sweep.find_sweep import find_sweep, find_trial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from essnet.config.errors import InputError
+from essnet.config.errors import InputError, first_line
 
 MAX_BYTES = 1_000_000
 """Largest configuration file that is read; a file beyond it is not a configuration."""
@@ -126,7 +126,7 @@ def parse_yaml(text: str, *, source: str) -> Any:
         where = f", line {mark.line + 1}" if mark is not None else ""
         raise InputError(f"{source}{where}: {error.problem or error.context or 'not valid YAML'}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{source}: not valid YAML ({_first_line(error)})") from None
+        raise InputError(f"{source}: not valid YAML ({first_line(error)})") from None
 
 
 def dump_yaml(value: Any) -> str:
@@ -160,7 +160,3 @@ def load_yaml_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a mapping (key: value), found {type(content).__name__}")
     return content
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from ray.exceptions import OutOfMemoryError
 
-from essnet.config import InputError
+from essnet.config.errors import InputError, first_line
 from essnet.file_lock import HeldByOther
 from essnet.training.loss_watch import NonFiniteLossError
 
@@ -41,9 +41,10 @@ def in_a_line(error: Exception) -> str:
     """Return what the error says, in one line."""
     if isinstance(error, HeldByOther):
         return f"process {error} holds the trial's folder still"
-    lines = str(error).strip().splitlines() or [""]
-    # The name says nothing that the messages of our own errors do not.
-    return str(error) if isinstance(error, InputError | NonFiniteLossError) else f"{type(error).__name__}: {lines[0]}"
+    if isinstance(error, InputError | NonFiniteLossError):
+        return str(error)
+    # The message of many an error means nothing without its kind.
+    return f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
 
 
 def lost_worker(error: Exception) -> dict[str, str]:

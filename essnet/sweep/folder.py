@@ -11,7 +11,7 @@
         trials/<trial_id>/
             trial.json    arm, overrides, seed, state: written by the sweep's driver alone
             progress.json, run.json, history.jsonl, result.json, error.json, log.txt, config.yaml, checkpoints/, ...:
-                          written by the trial alone
+                          written by the trial alone; the driver takes away an earlier attempt's error.json
         ray/              Ray Tune's own files; nothing is ever read back from them
 
 Resuming needs these files only: nothing is unpickled, and a driver that was killed leaves nothing to repair.

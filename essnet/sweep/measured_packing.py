@@ -12,6 +12,7 @@ from ray.exceptions import RayError
 
 from essnet.atomic_files import read_json, write_json
 from essnet.config import Arm, InputError, Point, Sweep, TrialConfig
+from essnet.progress import ItemProgress
 from essnet.sweep.failures import lost_worker
 from essnet.sweep.folder import SweepFolder
 from essnet.sweep.measurement import Device, Measurement
@@ -31,7 +32,7 @@ def measure_packing(
     *,
     folder: SweepFolder,
     cache_dir: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ItemProgress | None = None,
 ) -> Packing:
     """Measure each class of a sweep's trials, one after another, on workers of Ray, which must run.
 

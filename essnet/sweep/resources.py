@@ -34,21 +34,13 @@ class Capacity:
     """Where trials can run."""
 
     nodes: tuple[Node, ...]
-    can_add: tuple[Node, ...] = ()
-    """What an autoscaling cluster could add, a node for each that it could."""
     is_cluster: bool = False
-
-    @property
-    def all_nodes(self) -> tuple[Node, ...]:
-        """Nodes that there are or could be."""
-        return self.nodes + self.can_add
 
     def describe(self) -> str:
         """Return the capacity in a few words."""
         if not self.is_cluster:
             return f"{_sizes(self.nodes)} here"
-        added = f", and {_sizes(self.can_add)} on {len(self.can_add)} more" if self.can_add else ""
-        return f"{_sizes(self.nodes)} on {count(len(self.nodes), 'node')}{added}"
+        return f"{_sizes(self.nodes)} on {count(len(self.nodes), 'node')}"
 
 
 def this_machine() -> Capacity:
@@ -67,20 +59,20 @@ class Placement:
     max_concurrent: int | None = None
 
     @property
-    def machine_cpus(self) -> int:
+    def total_cpus(self) -> int:
         """CPU cores of all nodes."""
         return sum(node.cpus for node in self.capacity.nodes)
 
     @property
-    def machine_gpus(self) -> int:
+    def total_gpus(self) -> int:
         """GPUs of all nodes."""
         return sum(node.gpus for node in self.capacity.nodes)
 
     @property
     def device_node(self) -> Node:
-        """The node on which a trial can have most: of those that there are, if one can hold a trial."""
+        """The node on which a trial can have most."""
         able = [node for node in self.capacity.nodes if node.holds(cpus=self.cpus, gpus=self.gpus)]
-        return max(able or self.capacity.can_add, key=lambda node: (node.gpus if self.gpus else 0, node.cpus))
+        return max(able, key=lambda node: (node.gpus if self.gpus else 0, node.cpus))
 
     @property
     def concurrent(self) -> int:
@@ -94,7 +86,7 @@ class Placement:
 
     def at_once(self, *, cpus: float, gpus: float) -> int:
         """Return how many trials run at once where each takes that much."""
-        fit = sum(node.holds(cpus=cpus, gpus=gpus) for node in self.capacity.all_nodes)
+        fit = sum(node.holds(cpus=cpus, gpus=gpus) for node in self.capacity.nodes)
         return min(fit, self.max_concurrent or fit)
 
     def describe(self) -> str:
@@ -123,12 +115,12 @@ def plan_placement(config: ResourcesConfig, *, num_trials: int, capacity: Capaci
         If no node could hold a trial; it would wait for ever.
     """
     capacity = this_machine() if capacity is None else capacity
-    most_gpus = max((node.gpus for node in capacity.all_nodes), default=0)
+    most_gpus = max((node.gpus for node in capacity.nodes), default=0)
     gpus = config.gpus if config.gpus is not None else float(most_gpus > 0)
     place = "the largest node of the cluster" if capacity.is_cluster else "this machine"
     if gpus > most_gpus:
         raise InputError(f"resources.gpus: a trial asks for {count(gpus, 'GPU')}, and {place} has {most_gpus}")
-    nodes = [node for node in capacity.all_nodes if node.gpus >= gpus]
+    nodes = [node for node in capacity.nodes if node.gpus >= gpus]
     cpus = config.cpus if config.cpus is not None else _default_cpus(nodes, gpus=gpus, num_trials=num_trials)
     most_cpus = max((node.cpus for node in nodes), default=0)
     if cpus > most_cpus:

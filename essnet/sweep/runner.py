@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ import ray
 from ray import tune
 
 from essnet.config import Sweep
+from essnet.progress import ItemProgress
 from essnet.sweep.callback import SweepCallback
 from essnet.sweep.cluster import join_cluster
 from essnet.sweep.folder import ENDED, PENDING, RUNNING, STOPPED, SweepFolder
@@ -48,7 +49,7 @@ def run_sweep(
     placement: Placement,
     cache_dir: Path,
     address: str | None = None,
-    measuring: Callable[[int, int], None] | None = None,
+    measuring: ItemProgress | None = None,
 ) -> None:
     """Run all trials of a sweep that have not ended yet; return when they have, or when interrupted by SIGINT.
 
@@ -76,8 +77,8 @@ def run_sweep(
     else:
         ray.init(
             address="local",  # not a cluster that the environment happens to name
-            num_cpus=placement.machine_cpus,
-            num_gpus=placement.machine_gpus,
+            num_cpus=placement.total_cpus,
+            num_gpus=placement.total_gpus,
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,

@@ -14,11 +14,10 @@ from ray import tune
 
 from essnet.atomic_files import write_atomically, write_json
 from essnet.config import InputError, TrialConfig, to_yaml
-from essnet.config.overrides import flatten
 from essnet.file_lock import hold
 from essnet.sweep.failures import CRASH, failure_kind, in_a_line
 from essnet.sweep.trial_log import LOG_FILE, trial_log
-from essnet.tracking import MlflowTracker, RunStore
+from essnet.sweep.trial_run import start_trial_run
 from essnet.training.free_memory import return_memory
 from essnet.training.trainer import Trainer
 
@@ -71,7 +70,7 @@ def _train(task: Mapping[str, Any], directory: Path, logger: logging.Logger) -> 
         resume=True,
     )
     try:
-        tracker = _tracker(task, config)
+        tracker = start_trial_run(task, config)
     except InputError as error:
         # The driver reached the store: what a worker meets may pass, and is worth a retry.
         raise ConnectionError(str(error)) from error
@@ -79,27 +78,6 @@ def _train(task: Mapping[str, Any], directory: Path, logger: logging.Logger) -> 
     logger.info("step %d of %d: training begins", trainer.step, config.trainer.max_steps)
     trainer.train()
     logger.info("step %d: done", trainer.step)
-
-
-def _tracker(task: Mapping[str, Any], config: TrialConfig) -> MlflowTracker:
-    tracking = task["tracking"]
-    store = RunStore(tracking["uri"], tracking["experiment"], artifact_root=Path(tracking["artifact_root"]))
-    run_id = store.start(
-        task["trial_id"],
-        identity={"essnet.trial_id": task["trial_id"], "mlflow.parentRunId": tracking["parent_run_id"]},
-        tags={
-            "essnet.kind": "trial",
-            "essnet.sweep": tracking["sweep"],
-            "essnet.arm": task["arm"],
-            **({"essnet.replicates": task["replicates"]} if task["replicates"] else {}),
-        },
-        params={**dict(flatten(config.model_dump())), **task["placement"]},
-    )
-    directory = Path(task["directory"])
-    write_json(directory / "run.json", {"run_id": run_id, "tracking_uri": tracking["uri"]})
-    tracker = MlflowTracker(store, run_id)
-    tracker.log_artifact(directory / "config.yaml", "")
-    return tracker
 
 
 def _progress_file(path: Path, max_steps: int) -> Callable[[int, Mapping[str, float]], None]:

@@ -16,7 +16,10 @@ from essnet.sweep.warm_start import keep_warm_start
 
 
 class TrialQueue:
-    """Deals out the records of trials: first those that were begun before, then new ones in the order of the plan."""
+    """Deals out the records of trials: first those that were begun before, then new ones in the order of the plan.
+
+    Last come those that need a whole device, having run out of memory beside others.
+    """
 
     def __init__(self, sweep: Sweep, folder: SweepFolder) -> None:
         self._sweep = sweep

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from essnet.atomic_files import read_json, write_json
-from essnet.config import InputError, Point, Sweep, did_you_mean, load_trial
+from essnet.config import InputError, Point, Sweep, load_trial
+from essnet.config.errors import named
 from essnet.sweep.earlier_trials import Fit, fit
+from essnet.sweep.find_sweep import find_sweep
 from essnet.sweep.folder import COMPLETED, SweepFolder
 from essnet.sweep.objectives import Figures, read_figures
 
@@ -56,7 +58,8 @@ def find_warm_start(sweep: Sweep, folder: SweepFolder) -> WarmStart:
     found: list[EarlierTrial] = []
     seen: list[Path] = []
     for name in sweep.config.search.warm_start:
-        earlier = _find(name, folder.path.parent)
+        with named("search.warm_start"):
+            earlier = find_sweep(name, folder.path.parent)
         path = earlier.path.resolve()
         if path in seen or path == folder.path.resolve():
             which = "twice the same sweep" if path in seen else "this sweep itself"
@@ -80,15 +83,6 @@ def keep_warm_start(sweep: Sweep, folder: SweepFolder) -> WarmStart:
     if sweep.config.search.warm_start:
         write_json(folder.path / WARM_START_FILE, asdict(warm_start))
     return warm_start
-
-
-def _find(name: str, output: Path) -> SweepFolder:
-    for path in (output / name, Path(name)):
-        if (path / "sweep.json").exists():
-            return SweepFolder(path)
-    known = [path.parent.name for path in output.glob("*/sweep.json")]
-    hint = did_you_mean(name, known) if known else f"; there is no sweep in {output}"
-    raise InputError(f"search.warm_start: found {name!r}, which is no sweep{hint}")
 
 
 def _take(sweep: Sweep, earlier: SweepFolder, name: str) -> tuple[str, list[EarlierTrial]]:

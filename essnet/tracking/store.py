@@ -21,7 +21,7 @@ from mlflow.entities import Param, Run
 from mlflow.exceptions import MlflowException
 
 from essnet import __version__
-from essnet.config import InputError
+from essnet.config.errors import InputError, first_line
 from essnet.file_lock import HeldByOther, hold
 
 _PARAMS_PER_BATCH = 100
@@ -188,11 +188,6 @@ def _only_one_opens(uri: str) -> Iterator[None]:
         with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA schema_version").fetchone()
         yield
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what MLflow says: of a database's error it shows the query as well."""
-    return str(error).partition("\n")[0]
 
 
 def _quoted(value: str) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
-from essnet.tracking.store import RunStore, first_line
+from essnet.config.errors import first_line
+from essnet.tracking.store import RunStore
 
 _METRICS_PER_BATCH = 1000
 _logger = logging.getLogger(__name__)

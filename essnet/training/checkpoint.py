@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from essnet.checksums import sha256_of
 from essnet.config import InputError, TrialConfig, load_trial, to_yaml
+from essnet.config.errors import first_line
 from essnet.data import ClassTable
 
 FORMAT_VERSION = 1
@@ -59,7 +60,7 @@ class Checkpoint:
         try:
             return load_file(self.path / "model.safetensors")
         except (SafetensorError, OSError) as error:
-            raise InputError(f"{self.path / 'model.safetensors'}: damaged ({_first_line(error)})") from None
+            raise InputError(f"{self.path / 'model.safetensors'}: damaged ({first_line(error)})") from None
 
     def trainer_state(self) -> dict[str, Any]:
         """Read the state of optimizer, schedule and random generators.
@@ -74,7 +75,7 @@ class Checkpoint:
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever torch.load meets in a damaged file
-            raise InputError(f"{path}: damaged ({_first_line(error)})") from None
+            raise InputError(f"{path}: damaged ({first_line(error)})") from None
         return state
 
     def load(self) -> LoadedCheckpoint:
@@ -88,7 +89,7 @@ class Checkpoint:
         try:
             expected = json.loads(path.read_text(encoding="utf-8"))[name]
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: damaged ({_first_line(error)})") from None
+            raise InputError(f"{path}: damaged ({first_line(error)})") from None
         if sha256_of(self.path / name) != expected:
             raise InputError(
                 f"{self.path / name}: damaged (not what was written: its SHA-256 is not that of checksums.json)"
@@ -114,7 +115,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     try:
         classes = ClassTable.from_json(json.loads((path / "classes.json").read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path / 'classes.json'}: damaged ({_first_line(error)})") from None
+        raise InputError(f"{path / 'classes.json'}: damaged ({first_line(error)})") from None
     return Checkpoint(path=path, config=load_trial(path / "config.yaml"), classes=classes)
 
 
@@ -154,7 +155,7 @@ def write_checkpoint(
     except (OSError, SafetensorError, RuntimeError) as error:  # each file has its own way to say that the disk is full
         free = shutil.disk_usage(temporary.parent).free / 2**20
         raise OSError(
-            f"{folder}: cannot be written ({_first_line(error)}), {free:.0f} MiB are free; "
+            f"{folder}: cannot be written ({first_line(error)}), {free:.0f} MiB are free; "
             "checkpoints before it are as they were"
         ) from error
     finally:
@@ -181,10 +182,6 @@ def _check_format(weights: Path) -> None:
         with safe_open(weights, framework="pt") as file:
             version = int((file.metadata() or {})["format_version"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise InputError(f"{weights}: damaged, or not written by essnet ({_first_line(error)})") from None
+        raise InputError(f"{weights}: damaged, or not written by essnet ({first_line(error)})") from None
     if version > FORMAT_VERSION:
         raise InputError(f"{weights}: format {version}; this version of essnet reads up to {FORMAT_VERSION}")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -33,7 +33,7 @@ from essnet.training.loss_watch import NonFiniteLossError
             "out_of_memory",
             "OutOfMemoryError: CUDA out of memory.",
         ),
-        (MemoryError(), "out_of_memory", "MemoryError: "),
+        (MemoryError(), "out_of_memory", "MemoryError"),
         (ValueError("what\never"), "crash", "ValueError: what"),
         (RuntimeError("shapes differ"), "crash", "RuntimeError: shapes differ"),
         (HeldByOther("12"), "crash", "process 12 holds the trial's folder still"),

@@ -217,18 +217,23 @@ def test_a_sweep_whose_ray_is_killed_ends(tmp_path: Path) -> None:
     assert {record.state for record in SweepFolder(tmp_path / "runs" / "tiny").records()} == {PENDING}
 
 
-def test_a_killed_worker_is_retried_from_its_checkpoint(tmp_path: Path) -> None:
-    write_sweep(tmp_path, base=LONG, arms=SHORT_ARMS, failure={"max_retries": 1})
+def run_and_kill_a_worker(folder: Path) -> tuple[int, list[dict[str, Any]], str]:
+    """Kill a trial's process once there is a checkpoint; return exit code, trials, and which trial it was."""
     with subprocess.Popen(
-        command(tmp_path, "--json"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command(folder, "--json"), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as driver:
-        wait_for_checkpoint(tmp_path, driver)
-        (link, *_) = tmp_path.glob("runs/tiny/trials/*/checkpoints/last")
+        wait_for_checkpoint(folder, driver)
+        (link, *_) = folder.glob("runs/tiny/trials/*/checkpoints/last")
         killed = link.parent.parent
         os.kill(json.loads((killed / "progress.json").read_text())["pid"], signal.SIGKILL)
         text, _ = driver.communicate(timeout=300)
-    assert driver.returncode == 0
-    trials = json.loads(text.splitlines()[-1])["trials"]
+    return driver.returncode, json.loads(text.splitlines()[-1])["trials"], killed.name
+
+
+def test_a_killed_worker_is_retried_from_its_checkpoint(tmp_path: Path) -> None:
+    write_sweep(tmp_path, base=LONG, arms=SHORT_ARMS, failure={"max_retries": 1})
+    code, trials, _ = run_and_kill_a_worker(tmp_path)
+    assert code == 0
     assert [(trial["state"], trial["steps"]) for trial in trials] == [("COMPLETED", 60)] * 3
     _, children = tracked_runs(tmp_path)
     assert Counter(r.data.tags["essnet.trial_id"] for r in children) == {trial["trial_id"]: 1 for trial in trials}
@@ -238,17 +243,10 @@ def test_a_killed_worker_is_retried_from_its_checkpoint(tmp_path: Path) -> None:
 
 def test_a_killed_worker_without_retries_has_failed_and_is_resumed(tmp_path: Path) -> None:
     write_sweep(tmp_path, base=LONG, arms=SHORT_ARMS, failure={"max_retries": 0})
-    with subprocess.Popen(
-        command(tmp_path, "--json"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as driver:
-        wait_for_checkpoint(tmp_path, driver)
-        (link, *_) = tmp_path.glob("runs/tiny/trials/*/checkpoints/last")
-        killed = link.parent.parent
-        os.kill(json.loads((killed / "progress.json").read_text())["pid"], signal.SIGKILL)
-        text, _ = driver.communicate(timeout=300)
-    assert driver.returncode == 1
-    trials = {trial["trial_id"]: trial for trial in json.loads(text.splitlines()[-1])["trials"]}
-    assert (trials[killed.name]["state"], trials[killed.name]["failure"]) == ("FAILED", "lost_worker")
+    code, trials, killed = run_and_kill_a_worker(tmp_path)
+    assert code == 1
+    (failed,) = [trial for trial in trials if trial["state"] == "FAILED"]
+    assert (failed["trial_id"], failed["failure"]) == (killed, "lost_worker")
     assert_whole_after_resume(tmp_path)
 
 

@@ -115,7 +115,7 @@ def test_a_configuration_that_cannot_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["textures"], "found 'textures', which is no sweep; did you mean texture?"),
+        (["textures"], "textures: no such sweep; did you mean texture?"),
         (["texture", "texture/../texture"], "found 'texture/../texture', which is twice the same sweep; leave it out"),
         (["texture", "texture"], "found 'texture', which is twice the same sweep; leave it out"),
     ],
@@ -134,7 +134,7 @@ def test_a_sweep_does_not_begin_with_itself(tmp_path: Path) -> None:
 
 
 def test_no_sweep_at_all(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"found 'a', which is no sweep; there is no sweep in {tmp_path}"):
+    with pytest.raises(InputError, match=f"a: no such sweep; there is no sweep in {tmp_path}"):
         found(tmp_path, "a")
 
 

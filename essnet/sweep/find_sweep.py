@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from essnet.config.errors import InputError
-
-if TYPE_CHECKING:
-    from essnet.sweep.folder import SweepFolder
+from essnet.config import InputError, did_you_mean
+from essnet.sweep.folder import SweepFolder
 
 
 def find_sweep(text: str, output: Path) -> SweepFolder:
@@ -19,9 +16,6 @@ def find_sweep(text: str, output: Path) -> SweepFolder:
     InputError
         If there is none.
     """
-    from essnet.config import did_you_mean
-    from essnet.sweep.folder import SweepFolder
-
     for path in (output / text, Path(text)):
         if (path / "sweep.json").exists():
             return SweepFolder(path)
