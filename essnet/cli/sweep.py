@@ -127,7 +127,7 @@ def sweep(
                     placement=placement,
                     cache_dir=output / "cache",
                     address=address,
-                    measuring=lambda place, number: console.print(f"measuring {place} of {number} kinds of trials"),
+                    say=lambda sentence: console.print(sentence, markup=False),
                 )
         finally:
             comparison, finished = _close(folder, store)

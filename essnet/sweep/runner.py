@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,6 @@ import ray
 from ray import tune
 
 from essnet.config import Sweep
-from essnet.progress import ItemProgress
 from essnet.sweep.callback import SweepCallback
 from essnet.sweep.cluster import join_cluster
 from essnet.sweep.folder import ENDED, PENDING, RUNNING, STOPPED, SweepFolder
@@ -48,14 +47,14 @@ def run_sweep(
     store: RunStore,
     placement: Placement,
     cache_dir: Path,
+    say: Callable[[str], None],
     address: str | None = None,
-    measuring: ItemProgress | None = None,
 ) -> None:
     """Run all trials of a sweep that have not ended yet; return when they have, or when interrupted by SIGINT.
 
     The folder's records say how each trial ended, and the parent run is left RUNNING for the caller to end.
     `address` is that of the Ray cluster to run on, which goes on afterwards; None: this machine.
-    `measuring` is called with (which, of how many) before each class of trials is measured, where packing is measured.
+    `say` tells people, in a sentence, how far measuring is and what came of it, where packing is measured.
     """
     _settle(folder)
     _note_stopped(folder)
@@ -84,10 +83,17 @@ def run_sweep(
             logging_level=logging.ERROR,
         )
     try:
-        with _sigterm_as_sigint():
+        with _signals_of_a_sweep():
             packing = unpacked(placement)
             if sweep.config.resources.packing == "measured":
-                packing = measure_packing(sweep, placement, folder=folder, cache_dir=cache_dir, progress=measuring)
+                packing = measure_packing(
+                    sweep,
+                    placement,
+                    folder=folder,
+                    cache_dir=cache_dir,
+                    progress=lambda place, number: say(f"measuring {place} of {number} kinds of trials"),
+                )
+                say(packing.describe())
             searcher = PlannedSearch(sweep, folder, queue, task=task, packing=packing)
             callbacks: list[tune.Callback] = [SweepCallback(folder.path.absolute(), tracking)]
             if address is None:
@@ -124,16 +130,19 @@ def _build_tuner(
 
 
 @contextmanager
-def _sigterm_as_sigint() -> Iterator[None]:
+def _signals_of_a_sweep() -> Iterator[None]:
     """Let SIGTERM, with which Slurm and others ask to end, do what Ctrl-C does: Ray Tune ends cleanly on SIGINT only.
 
-    To be entered after `ray.init`, whose own handler for SIGTERM aborts the process.
+    To be entered after `ray.init`, whose own handler for SIGTERM aborts the process. Afterwards all is as before: Ray
+    Tune leaves a handler for SIGINT behind that swallows the next one.
     """
-    before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    interrupt = signal.getsignal(signal.SIGINT)
+    terminate = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, terminate)
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def _note_stopped(folder: SweepFolder) -> None:

@@ -13,7 +13,7 @@ def return_heap() -> None:
     """Return the free parts of the C library's heap, where it can (glibc).
 
     Tensors below 32 MiB lie in it, and it grows at its end only: what images of many sizes leave free in between is
-    else kept for good, a gigabyte in each trial.
+    else kept for good: 0.9 GB of each trial on CamVid, in a worker that ran three.
     """
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)

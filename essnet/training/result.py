@@ -78,9 +78,3 @@ def best_metrics(directory: Path, metric: str, mode: str) -> dict[str, float]:
     best: dict[str, float] = min(sound, key=lambda metrics: sign * metrics[metric], default={})
     last = history[-1] if history else {}
     return {**best, **{name: value for name, value in last.items() if name.startswith("perf/")}}
-
-
-def best_value(directory: Path, metric: str, mode: str) -> float | None:
-    """Return a metric of `best_metrics`, or None where there is none."""
-    value = best_metrics(directory, metric, mode).get(metric, math.nan)
-    return float(value) if math.isfinite(value) else None

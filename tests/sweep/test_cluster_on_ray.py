@@ -223,7 +223,15 @@ def test_a_node_is_lost_while_its_trial_runs(cluster: Cluster, tmp_path: Path) -
 
     loser = threading.Thread(target=lose_the_node)
     loser.start()
-    run_sweep(asked, folder, store=store, placement=placement, cache_dir=output / "cache", address=cluster.address)
+    run_sweep(
+        asked,
+        folder,
+        store=store,
+        placement=placement,
+        cache_dir=output / "cache",
+        say=lambda _: None,
+        address=cluster.address,
+    )
     loser.join()
 
     assert {record.trial_id: record.state for record in folder.records()} == dict.fromkeys(

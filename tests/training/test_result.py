@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from essnet.training.result import best_metrics, best_value
+from essnet.training.result import best_metrics
 
 HISTORY = [
     {"val/miou": 0.2, "val/pixel_accuracy": 0.9, "perf/step_ms": 50.0, "perf/peak_memory_mib": 100.0},
@@ -37,7 +37,7 @@ def run(folder: Path, history: list[dict[str, float]]) -> Path:
 def test_the_best_of_the_evaluations_and_the_last_of_what_is_measured_on_the_way(
     tmp_path: Path, metric: str, mode: str, value: float | None
 ) -> None:
-    assert best_value(run(tmp_path, HISTORY), metric, mode) == value
+    assert best_metrics(run(tmp_path, HISTORY), metric, mode).get(metric) == value
 
 
 @pytest.mark.parametrize(
@@ -51,4 +51,4 @@ def test_metrics_are_those_of_one_evaluation(tmp_path: Path, metric: str, accura
 
 def test_nothing_was_evaluated(tmp_path: Path) -> None:
     assert best_metrics(tmp_path, "val/miou", "max") == {}
-    assert best_value(run(tmp_path, [{"val/miou": math.nan}]), "val/miou", "max") is None
+    assert best_metrics(run(tmp_path, [{"val/miou": math.nan}]), "val/miou", "max") == {}
