@@ -28,7 +28,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -42,6 +41,7 @@ if _ROOT not in sys.path:
     sys.path.insert(0, _ROOT)
 
 from benchmarks.chaos_sweep import Kill, KilledSweep, read_lines
+from benchmarks.sessions import clean_up_on_sigterm
 from essnet.atomic_files import read_json, write_json
 
 ON_ONE_MACHINE = ("driver", "worker", "raylet", "machine")
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--patience", type=float, default=300, help="seconds without any progress after which a command counts as hung"
     )
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # with all that is to be cleaned up
+    clean_up_on_sigterm()
     records = Records(options.output.absolute())
     kinds = ON_A_CLUSTER if options.nodes else ON_ONE_MACHINE
     with ExitStack() as around:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,6 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _VARIABLE = "ESSNET_BENCHMARK_SESSION"
+
+
+def clean_up_on_sigterm() -> None:
+    """Let SIGTERM end this process as an exit does, so that the sessions that it started are ended too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 @dataclass(frozen=True)

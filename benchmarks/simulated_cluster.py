@@ -45,7 +45,7 @@ import yaml
 from benchmarks.measurement import available_bytes
 from benchmarks.records import environment
 from benchmarks.replayed_trial import CURVES_FILE, EVALUATED, LOGGED, generated_curves
-from benchmarks.sessions import Session
+from benchmarks.sessions import Session, clean_up_on_sigterm
 from benchmarks.tracking_server import tracking_server
 from essnet.atomic_files import write_json
 from essnet.sweep.folder import COMPLETED, ENDED, SweepFolder
@@ -89,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", type=Path, help="file for what cProfile says of the scheduling thread")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
+    clean_up_on_sigterm()
     needed_mib = options.gpus * _WORKER_MIB + _DRIVER_MIB
     available = available_bytes(torch.device("cpu"))
     if available is not None and available / 2**20 < needed_mib:

@@ -44,7 +44,7 @@ import torch
 import yaml
 
 from benchmarks.records import environment
-from benchmarks.sessions import Session
+from benchmarks.sessions import Session, clean_up_on_sigterm
 from essnet.atomic_files import read_json, write_json
 from essnet.cores import available_cores
 from essnet.sweep.folder import SweepFolder
@@ -99,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="a folder to keep all runs in; else they are deleted")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
+    clean_up_on_sigterm()
     if options.trials < 2 or options.at_once > options.cores:
         parser.error("at least 2 --trials, and at most as many --at-once as --cores")
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])  # for the commands too
