@@ -13,6 +13,9 @@ from essnet.cores import available_cores
 RAY_UNITS = 10_000
 """Ray counts cores and GPUs in ten-thousandths, rounded down."""
 
+_NOT_THERE_YET = "; Ray does not tell what an autoscaler could add, so start such nodes first (min_workers)"
+"""Its state has a place for that (`get_max_resources_from_cluster_config`), which its own autoscalers leave empty."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -117,16 +120,16 @@ def plan_placement(config: ResourcesConfig, *, num_trials: int, capacity: Capaci
     capacity = this_machine() if capacity is None else capacity
     most_gpus = max((node.gpus for node in capacity.nodes), default=0)
     gpus = config.gpus if config.gpus is not None else float(most_gpus > 0)
-    place = "the largest node of the cluster" if capacity.is_cluster else "this machine"
+    place, hint = ("the largest node of the cluster", _NOT_THERE_YET) if capacity.is_cluster else ("this machine", "")
     if gpus > most_gpus:
-        raise InputError(f"resources.gpus: a trial asks for {count(gpus, 'GPU')}, and {place} has {most_gpus}")
+        raise InputError(f"resources.gpus: a trial asks for {count(gpus, 'GPU')}, and {place} has {most_gpus}{hint}")
     nodes = [node for node in capacity.nodes if node.gpus >= gpus]
     cpus = config.cpus if config.cpus is not None else _default_cpus(nodes, gpus=gpus, num_trials=num_trials)
     most_cpus = max((node.cpus for node in nodes), default=0)
     if cpus > most_cpus:
         of_those = f" with {count(gpus, 'GPU')}" if gpus and capacity.is_cluster else ""
         raise InputError(
-            f"resources.cpus: a trial asks for {count(cpus, 'core')}, and {place}{of_those} has {most_cpus}"
+            f"resources.cpus: a trial asks for {count(cpus, 'core')}, and {place}{of_those} has {most_cpus}{hint}"
         )
     return Placement(capacity=capacity, cpus=cpus, gpus=gpus, max_concurrent=config.max_concurrent)
 
