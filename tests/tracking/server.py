@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _ENVIRONMENT = {
@@ -20,12 +22,26 @@ _ENVIRONMENT = {
 
 
 class Server:
-    def __init__(self, folder: Path) -> None:
+    """Options and environment are those of `mlflow server`; with the file of an authority it speaks TLS."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        backend: str | None = None,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        authority: Path | None = None,
+    ) -> None:
         self._folder = folder
+        self._backend = backend or f"sqlite:///{folder / 'server.db'}"
+        self._options = options
+        self._environment = environment or {}
+        self._trusted = None if authority is None else ssl.create_default_context(cafile=str(authority))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self._port}"
+        self.uri = f"{'http' if authority is None else 'https'}://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -33,12 +49,13 @@ class Server:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)),
-                    *("--workers", "1", "--backend-store-uri", f"sqlite:///{self._folder / 'server.db'}"),
+                    *("--workers", "1", "--backend-store-uri", self._backend),
                     *("--artifacts-destination", str(self._folder / "artifacts")),
+                    *self._options,
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **_ENVIRONMENT},
+                env={**os.environ, **_ENVIRONMENT, **self._environment},
                 start_new_session=True,
             )
         deadline = time.monotonic() + 90
@@ -57,7 +74,7 @@ class Server:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=5, context=self._trusted) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
