@@ -1,9 +1,10 @@
-"""Small files that a reader sees whole or not at all."""
+"""Small files, and folders of them, that a reader sees whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,25 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_folder(folder: Path, fill: Callable[[Path], object]) -> None:
+    """Let `fill` write the files of a folder under another name, then put it in the place of the one that is there.
+
+    Between the two there is none for a moment.
+    """
+    temporary, old = (folder.with_name(f".{folder.name}.{end}") for end in ("partial", "removed"))
+    for leftover in (temporary, old):  # of a process that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        fill(temporary)
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+    finally:
+        for leftover in (temporary, old):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_json(path: Path, content: object) -> None:

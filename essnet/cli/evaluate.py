@@ -36,8 +36,8 @@ def evaluate(
 ) -> None:
     """Compute the metrics of a checkpoint on a split, exactly as the trainer does.
 
-    With --json also of each class: IoU, accuracy, and pixels in the truth. Of a vocabulary that has grown,
-    old and new classes apart.
+    With --json also of each class: IoU, accuracy, and pixels in truth and prediction; and which classes are taken
+    for which. Of a vocabulary that has grown, old and new classes apart.
 
     Examples:
 
@@ -102,7 +102,8 @@ def evaluate(
                 "metrics": metrics,
                 "split": split,
                 "checkpoint": str(checkpoint),
-                "classes": result.per_class(dataset.classes),
+                "classes": result.per_class(),
+                "confusions": result.confusions,
                 "predictions": None if save is None else str(save),
             }
         )

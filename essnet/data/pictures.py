@@ -57,6 +57,16 @@ def prediction_sheet(rows: Sequence[Row], classes: ClassTable) -> Image.Image:
     return _drawn(columns, _legend(rows, classes, colours))
 
 
+def image_picture(image: Tensor, *, longest_side: int) -> Image.Image:
+    """The image, uint8 (3, H, W), shrunk where a side is longer."""
+    return _tile(_pixels(image), smooth=True, sides=(0, longest_side))
+
+
+def label_picture(ids: Tensor, classes: ClassTable, *, longest_side: int) -> Image.Image:
+    """The labels (H, W) in their classes' colours, shrunk where a side is longer; ignored pixels are black."""
+    return _tile(_coloured(ids, classes.colours), sides=(0, longest_side))
+
+
 def _pixels(image: Tensor) -> Pixels:
     pixels: Pixels = image.cpu().permute(1, 2, 0).numpy()
     return pixels

@@ -15,14 +15,18 @@ from essnet.config import TrialConfig
 from essnet.data import ClassTable, SegmentationDataset, eval_loader, prediction_sheet
 from essnet.data.loading import Batch
 from essnet.labels import IGNORE_INDEX
-from essnet.metrics import ConfusionCounts
-from essnet.models import SegmentationModel
+from essnet.metrics import Confusion, ConfusionCounts, ConfusionPairs
+from essnet.models import EmbeddingOutput, SegmentationModel
 from essnet.progress import ItemProgress
 from essnet.training.center_crop import CenterCroppedDataset
+from essnet.training.pixel_sample import PixelEmbeddings, PixelSample
 from essnet.training.views import Views, averaged_outputs, views_of
 
 SeeBatch: TypeAlias = Callable[[Tensor, Tensor, Tensor], None]
 """Called with a batch's images (B, 3, H, W) uint8, targets and predictions (B, H, W) int64."""
+Row: TypeAlias = tuple[Tensor, Tensor, Tensor]
+
+_CONFUSIONS = 100
 
 
 @dataclass(frozen=True)
@@ -34,17 +38,32 @@ class EvaluationResult:
     by frequency, also `miou_<group>`."""
     counts: ConfusionCounts
     """How often each class was true, predicted, and both."""
-    picture: Image.Image | None
-    """Image, truth and prediction of the first images; None where none was asked for."""
+    confusions: list[Confusion]
+    """The pairs of classes with the most wrong pixels, the largest first, 100 at most."""
+    classes: ClassTable
+    groups: Sequence[str | None]
+    """For each class its group by frequency; empty where the data set has none."""
+    rows: list[Row]
+    """Image, truth and prediction of the first images, as `SeeBatch` has them, padding included."""
+    pixels: PixelEmbeddings | None
+    """Embeddings of some pixels of each class; None where none were asked for, or the objective has none."""
 
-    def per_class(self, classes: ClassTable) -> list[dict[str, object]]:
-        """Return for each class its `id`, `name`, `iou`, `accuracy` (NaN where undefined) and `pixels` in the truth."""
-        figures = (self.counts.per_class_iou(), self.counts.per_class_accuracy(), self.counts.true())
-        rows = zip(classes.names, *(values.tolist() for values in figures), strict=True)
-        return [
-            {"id": index, "name": name, "iou": iou, "accuracy": accuracy, "pixels": pixels}
-            for index, (name, iou, accuracy, pixels) in enumerate(rows)
-        ]
+    def picture(self) -> Image.Image | None:
+        """Draw image, truth and prediction of the first images; None where none was asked for."""
+        return prediction_sheet(self.rows, self.classes) if self.rows else None
+
+    def per_class(self) -> list[dict[str, object]]:
+        """Return a row for each class.
+
+        Its `id`, `name`, `iou` and `accuracy` (NaN where undefined), `pixels` in the truth, how often it was
+        `predicted`, and its `group` by frequency, or None.
+        """
+        counts = self.counts
+        figures = (counts.per_class_iou(), counts.per_class_accuracy(), counts.true(), counts.predicted())
+        groups = self.groups or [None] * self.classes.num_classes
+        rows = zip(self.classes.names, *(values.tolist() for values in figures), groups, strict=True)
+        keys = ("name", "iou", "accuracy", "pixels", "predicted", "group")
+        return [{"id": index, **dict(zip(keys, row, strict=True))} for index, row in enumerate(rows)]
 
 
 class Evaluation:
@@ -92,6 +111,7 @@ class Evaluation:
         *,
         max_batches: int | None = None,
         num_pictures: int = 0,
+        sample_pixels: bool = False,
         progress: ItemProgress | None = None,
         see: SeeBatch | None = None,
     ) -> EvaluationResult:
@@ -101,32 +121,43 @@ class Evaluation:
         ----------
         num_pictures
             How many images, the first ones, the picture shows.
+        sample_pixels
+            Whether embeddings of some pixels are kept.
         progress
             Called after each batch; its items are images.
         see
             Called with each batch, all of it on the device.
         """
-        rows: list[tuple[Tensor, Tensor, Tensor]] = []
+        rows: list[Row] = []
         done = 0
 
         def note(images: Tensor, targets: Tensor, predictions: Tensor) -> None:
             nonlocal done
             for row in islice(zip(images, targets, predictions, strict=True), num_pictures - len(rows)):
                 rows.append((row[0].cpu(), row[1].cpu(), row[2].cpu()))
+            pairs.update(predictions, targets)
             if see is not None:
                 see(images, targets, predictions)
             done += len(images)
             if progress is not None:
                 progress(done, len(self.data))
 
-        counts = ConfusionCounts(self.data.classes.num_classes)
+        classes, layer = self.data.classes, model.output_layer
+        counts, pairs = ConfusionCounts(classes.num_classes), ConfusionPairs(classes.num_classes)
+        sample = PixelSample(layer) if sample_pixels and isinstance(layer, EmbeddingOutput) else None
         batches = islice(self._batches, max_batches)
-        loss = count_batches(model, batches, counts=counts, device=self._device, views=self._views, see=note)
+        loss = count_batches(
+            model, batches, counts=counts, device=self._device, views=self._views, see=note, sample=sample
+        )
         metrics = counts.compute(self._groups)
         return EvaluationResult(
             metrics={"val/loss": loss, **{f"val/{name}": value for name, value in metrics.items()}},
             counts=counts,
-            picture=prediction_sheet(rows, self.data.classes) if rows else None,
+            confusions=pairs.largest(_CONFUSIONS),
+            classes=classes,
+            groups=self._groups,
+            rows=rows,
+            pixels=None if sample is None else sample.read(),
         )
 
 
@@ -139,6 +170,7 @@ def count_batches(
     device: torch.device,
     views: Views | None = None,
     see: SeeBatch | None = None,
+    sample: PixelSample | None = None,
 ) -> float:
     """Add a model's predictions to `counts`, and return its loss.
 
@@ -157,6 +189,8 @@ def count_batches(
         What is averaged; None: the images as they are.
     see
         Called with each batch.
+    sample
+        Given each batch's outputs and labels.
     """
     was_training = model.training
     model.eval()
@@ -165,15 +199,17 @@ def count_batches(
     try:
         with torch.random.fork_rng(devices=[]):  # sampled_softmax draws its negatives on the CPU
             torch.default_generator.manual_seed(0)
-            for images, targets in batches:
+            for images, labels in batches:
                 images = images.to(device, non_blocking=True)
-                targets = targets.to(device, non_blocking=True)
+                targets = labels.to(device, non_blocking=True)
                 outputs = averaged_outputs(model, images, Views() if views is None else views)
                 valid = (targets != IGNORE_INDEX).sum()
                 loss_sum += model.output_layer.loss(outputs, targets).double() * valid
                 pixels += valid
                 predictions = model.output_layer.predict(outputs, (targets.shape[-2], targets.shape[-1]))
                 counts.update(predictions, targets)
+                if sample is not None:
+                    sample.update(outputs, labels)
                 if see is not None:
                     see(images, targets, predictions)
     finally:

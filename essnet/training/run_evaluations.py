@@ -9,6 +9,7 @@ from typing import TypeAlias
 from essnet.atomic_files import write_png
 from essnet.training.embedding_statistics import embedding_statistics
 from essnet.training.evaluation import Evaluation
+from essnet.training.evaluation_folder import write_evaluation_folder
 from essnet.training.free_memory import return_heap
 from essnet.training.result import History
 from essnet.training.state import TrainingState
@@ -28,7 +29,7 @@ class RunEvaluations:
     state
         The run, of which the best evaluation is a part.
     directory
-        Where `history.jsonl` and `predictions/` are.
+        Where `history.jsonl`, `predictions/` and, of the best evaluation, `evaluation/` are.
     num_pictures
         How many images a picture of predictions shows.
     max_batches
@@ -51,6 +52,7 @@ class RunEvaluations:
         self._state = state
         self._history = History(directory / "history.jsonl")
         self._pictures = directory / "predictions"
+        self._best = directory / "evaluation"
         self._num_pictures = num_pictures
         self._max_batches = max_batches
         self._report = report
@@ -65,19 +67,26 @@ class RunEvaluations:
         state, performance = self._state, self._state.performance
         model, step = state.evaluated_model, state.step
         with performance.evaluation():
-            result = self._evaluation.run(model, max_batches=self._max_batches, num_pictures=self._num_pictures)
+            result = self._evaluation.run(
+                model, max_batches=self._max_batches, num_pictures=self._num_pictures, sample_pixels=True
+            )
             embeddings = embedding_statistics(model.output_layer, predicted=result.counts.predicted())
             return_heap()
         metrics = {**result.metrics, **embeddings}
         tracker.log(step, {**metrics, **performance.evaluation_figures()})
         self._history.append(step, {**metrics, **performance.summary()})
-        if result.picture is not None:
+        picture = result.picture()
+        if picture is not None:
             path = self._pictures / f"step-{step:06d}.png"
-            write_png(path, result.picture)
+            write_png(path, picture)
             tracker.log_artifact(path, "predictions")
         self._to_report = step, metrics
         if not state.best or metrics["val/miou"] > state.best["val/miou"]:
             state.best_step, state.best = step, metrics
+            # Before its checkpoint: a run that is killed between the two comes to this step again.
+            write_evaluation_folder(
+                self._best, step=step, result=result, output_layer=model.output_layer, data=self._evaluation.data
+            )
 
     def report(self) -> None:
         """Report the last evaluation, unless it was."""

@@ -26,6 +26,7 @@ from essnet.training.resume import check_same_trial
 from essnet.training.run_evaluations import Report, RunEvaluations
 from essnet.training.state import TrainingState
 from essnet.training.step import OptimizerStep
+from essnet.training.system_usage import SystemUsage
 from essnet.training.tracker import NullTracker, Tracker
 from essnet.training.trial import Trial, build_trial
 from essnet.training.watched_batches import watched_batches
@@ -40,8 +41,8 @@ class Trainer:
     config
         The trial.
     directory
-        The run's folder: `config.yaml`, `checkpoints/`, `history.jsonl`, `predictions/`, `first_batch.png`,
-        `result.json`, and `label_histogram.json` where the training labels were counted.
+        The run's folder: `config.yaml`, `checkpoints/`, `history.jsonl`, `predictions/`, `evaluation/`,
+        `first_batch.png`, `result.json`, and `label_histogram.json` where the training labels were counted.
     cache_dir
         Where scans of data sets and counts of their labels are kept.
     report
@@ -115,6 +116,7 @@ class Trainer:
         self._performance = Performance(
             device, images_per_step=config.trainer.batch_size * config.trainer.accumulate_steps
         )
+        self._system = SystemUsage(device)
         self.state = TrainingState(
             device=device,
             model=model,
@@ -197,6 +199,7 @@ class Trainer:
         )
         self.trial.model.train()
         performance.begin()
+        self._system.begin()
         stopped = False
         while state.step < config.max_steps and not stopped:
             step = state.step + 1
@@ -210,7 +213,7 @@ class Trainer:
             performance.add_step()
 
             if log_now:
-                self._log(learning_rate)
+                self._log(learning_rate, evaluates=evaluate_now)
             if self._progress is not None:
                 self._progress(step, {"train/loss": self._watch.loss})
             if evaluate_now:
@@ -224,13 +227,14 @@ class Trainer:
             if self._writer.has_finished():
                 self._settle()
 
-    def _log(self, learning_rate: float) -> None:
-        """Log the figures of the last step, and how long those since the last log took."""
+    def _log(self, learning_rate: float, *, evaluates: bool) -> None:
+        """Log the figures of the last step, how long those since the last log took, and what they took."""
         watch = self._watch
         watch.wait()  # between evaluations and checkpoints the loop waits for a GPU here alone, float16 aside
         figures = {"train/loss": watch.loss, "train/lr": learning_rate, **self._performance.end_interval()}
         if watch.gradient_norm is not None:
             figures["train/gradient_norm"] = watch.gradient_norm
+        figures |= self._system.figures() if evaluates else self._system.figures_if_due()
         self._tracker.log(self.step, figures)
         self._performance.begin_interval()
 

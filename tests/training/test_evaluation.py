@@ -280,7 +280,7 @@ def test_the_picture_shows_the_first_images_as_they_were_predicted() -> None:
     model = model_of("full_softmax").train()
     config = tiny_trial()
     evaluation = Evaluation(config, build_dataset(config.data, "val"), model=model, device=CPU)
-    pictures = [evaluation.run(model, num_pictures=count).picture for count in (0, 1, 3, 5, 9)]
+    pictures = [evaluation.run(model, num_pictures=count).picture() for count in (0, 1, 3, 5, 9)]
     assert model.training
     assert pictures[0] is None
     sheets = [picture for picture in pictures if picture is not None]
