@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from essnet.config.errors import InputError
+from essnet.config.tracking_address import without_secrets
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -144,7 +145,8 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 
 def _shorten(value: object) -> str:
-    text = _SHORT.repr(value)
+    # First, for what is cut may end in the middle of a password.
+    text = without_secrets(_SHORT.repr(without_secrets(value) if isinstance(value, str) else value))
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

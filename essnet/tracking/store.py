@@ -23,6 +23,7 @@ from mlflow.exceptions import MlflowException
 from essnet import __version__
 from essnet.config.errors import InputError, first_line
 from essnet.file_lock import HeldByOther, hold
+from essnet.tracking.refusal import why_refused
 
 _PARAMS_PER_BATCH = 100
 _PARAM_LENGTH = 6000
@@ -71,7 +72,7 @@ class RunStore:
         except HeldByOther as error:
             raise InputError(f"tracking.uri: {uri} has been opened by process {error} for too long") from None
         except Exception as error:  # whatever MLflow and the drivers of databases raise
-            reason = " ".join(str(error).split())[:200]
+            reason = why_refused(uri, error)
             raise InputError(f"tracking.uri: {uri} does not answer as an MLflow store ({reason})") from None
         if found is not None and found.lifecycle_stage != "active":
             raise InputError(
