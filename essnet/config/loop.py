@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
 from essnet.config.fields import Block, Positive, PositiveFloat
+from essnet.config.tracking_address import check_address
 
 
 def _check_device(device: str) -> str:
@@ -55,9 +57,32 @@ class TrainerConfig(Block):
         return self
 
 
-class TrackingConfig(Block):
-    """Where MLflow keeps the runs."""
+def _check_model_name(name: str) -> str:
+    if not re.fullmatch(r"[^/:%\x00-\x1f]{1,200}", name) or name.strip() != name or name in (".", ".."):
+        raise ValueError(f"found {name!r}; a model's name has 1 to 200 characters, none of them '/', ':' or '%'")
+    return name
 
-    uri: Annotated[str, Field(min_length=1)] | None = None
-    """A tracking server's or database's address; null: `<output>/mlflow.db`."""
-    experiment: Annotated[str, Field(min_length=1)] = "essnet"
+
+with warnings.catch_warnings():
+    # Of the method by which abstract classes get virtual subclasses; nobody wants one of this class.
+    warnings.filterwarnings("ignore", message='Field name "register" in "TrackingConfig" shadows')
+
+    class TrackingConfig(Block):
+        """Where MLflow keeps the runs, and what of them."""
+
+        uri: Annotated[str, Field(min_length=1), AfterValidator(check_address)] | None = None
+        """A tracking server's or database's address, without a password; null: `<output>/mlflow.db`."""
+        experiment: Annotated[str, Field(min_length=1)] = "essnet"
+        log_model: Literal["best", "none"] = "best"
+        """Whether a run's best checkpoint is kept in MLflow's model format too, at its end; a sweep keeps the model of
+        its best configuration, and the baseline's."""
+        register: Annotated[str, AfterValidator(_check_model_name)] | None = None
+        """Name under which the best model becomes a new version in MLflow's model registry; null: it does not."""
+
+        @model_validator(mode="after")
+        def _registers_what_is_logged(self) -> Self:
+            if self.register is not None and self.log_model == "none":
+                raise ValueError(
+                    f"register={self.register} needs log_model=best; a model that is not kept has no version"
+                )
+            return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,14 +99,26 @@ def opened(path: Path, source: BinaryIO | None = None) -> Iterator[Image.Image]:
 
     Whatever is raised until it is closed again becomes an InputError that names `path`.
     """
-    with _named(path), Image.open(path if source is None else source) as image:
-        yield image
+    with _named(path):
+        if source is None:
+            _check_plain(path)
+        with Image.open(path if source is None else source) as image:
+            yield image
 
 
 def content_of(path: Path) -> bytes:
     """The bytes of a file; raises InputError as `opened` does."""
     with _named(path):
+        _check_plain(path)
         return path.read_bytes()
+
+
+def _check_plain(path: Path) -> None:
+    """Refuse what is no file: to open a pipe would be to wait for ever, and a device may never end."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise InputError(f"{path}: is {what}; expected the file of a picture")
 
 
 @contextmanager
@@ -117,7 +130,7 @@ def _named(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise InputError(f"{path}: not found") from None
     except UnidentifiedImageError:
-        reason = "it is empty" if path.stat().st_size == 0 else "no format that is known"
+        reason = "it is empty" if path.is_file() and path.stat().st_size == 0 else "no format that is known"
         raise InputError(f"{path}: cannot be read as an image ({reason})") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__

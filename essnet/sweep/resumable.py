@@ -15,7 +15,8 @@ from essnet.sweep.folder import SweepFolder
 from essnet.training.resume import MAY_CHANGE
 
 # Where trials run may change; where they are tracked may not: the parent run lies there.
-_MAY_CHANGE = {f"base.{path}" for path in MAY_CHANGE if not path.startswith("tracking.")} | {
+_WHERE_TRACKED = ("tracking.uri", "tracking.experiment")
+_MAY_CHANGE = {f"base.{path}" for path in MAY_CHANGE if path not in _WHERE_TRACKED} | {
     "search.time_budget",
     "search.step_budget",
 }
@@ -34,7 +35,7 @@ def check_resumable(sweep: Sweep, folder: SweepFolder) -> list[str]:
     saved = read_json(folder.path / "sweep.json").get("configuration")
     if saved is None:
         return []
-    old, new = dict(flatten(_with_defaults(saved))), dict(flatten(saved_configuration(sweep)))
+    old, new = _compared(_with_defaults(saved)), _compared(saved_configuration(sweep))
     changes = []
     for path in sorted(old.keys() | new.keys()):
         if path in old and path in new and same_value(old[path], new[path]):
@@ -58,6 +59,12 @@ def saved_configuration(sweep: Sweep) -> dict[str, Any]:
     """Return what a sweep's folder keeps of its configuration."""
     values: dict[str, Any] = sweep.config.model_dump(mode="json", exclude={"base", "overrides"})
     return {**values, "base": dict(sweep.base)}
+
+
+def _compared(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Return what makes a sweep: dotted path -> value."""
+    # What the sweep says of tracking, its base has been told.
+    return dict(flatten({key: value for key, value in configuration.items() if key != "tracking"}))
 
 
 def _may_change(path: str, old: object, new: object) -> bool:

@@ -33,6 +33,8 @@ CANNOT_CHANGE_NEEDS = (
     "evaluation.num_pictures",
     "tracking.uri",
     "tracking.experiment",
+    "tracking.log_model",
+    "tracking.register",
 )
 """Keys in which trials of a class may differ; every other one counts."""
 

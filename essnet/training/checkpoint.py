@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from essnet.data import ClassTable
 
 FORMAT_VERSION = 1
 _SUMMED = ("model.safetensors", "trainer.pt")
-_FILES = (*_SUMMED, "config.yaml", "classes.json")
+_MODEL_FILES = ("model.safetensors", "config.yaml", "classes.json")
+_FILES = (*_MODEL_FILES, "trainer.pt")
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,29 @@ def open_checkpoint(path: Path) -> Checkpoint:
     InputError
         If the folder is no checkpoint, or of a newer format than this version of essnet knows.
     """
+    return _open(path, _FILES)
+
+
+def open_model(path: Path) -> Checkpoint:
+    """Open a folder that has of a checkpoint what `copy_model` takes; there is no `trainer_state` in it.
+
+    Raises what `open_checkpoint` does.
+    """
+    return _open(path, _MODEL_FILES)
+
+
+def copy_model(checkpoint: Path, folder: Path) -> None:
+    """Copy of a checkpoint what predicts into a new folder, without what training goes on from: a third of it."""
+    folder.mkdir(parents=True)
+    for name in (*_MODEL_FILES, "checksums.json"):
+        if name in _MODEL_FILES or (checkpoint / name).is_file():
+            shutil.copyfile(checkpoint / name, folder / name)
+
+
+def _open(path: Path, files: Sequence[str]) -> Checkpoint:
     if not path.exists():
         raise InputError(f"{path}: no such checkpoint")
-    missing = [name for name in _FILES if not (path / name).is_file()]
+    missing = [name for name in files if not (path / name).is_file()]
     if missing:
         raise InputError(
             f"{path}: is no checkpoint ({', '.join(missing)} missing); a checkpoint is a folder such as best/"
@@ -179,6 +200,7 @@ def sync_to_disk(path: Path) -> None:
 
 def _check_format(weights: Path) -> None:
     try:
+        weights.open("rb").close()  # safetensors says of a file that it may not read that there is none
         with safe_open(weights, framework="pt") as file:
             version = int((file.metadata() or {})["format_version"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:

@@ -17,6 +17,8 @@ MAY_CHANGE = (
     "evaluation.num_pictures",
     "tracking.uri",
     "tracking.experiment",
+    "tracking.log_model",
+    "tracking.register",
 )
 """Where and how a trial runs: changing these does not change what is computed."""
 

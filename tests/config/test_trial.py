@@ -80,7 +80,11 @@ def test_a_configuration_without_the_later_keys_means_what_it_meant(tmp_path: Pa
         ("data.num_class=2", "data.num_class: unknown key; did you mean data.num_classes?"),
         ("model={encodr: x}", "model.encodr: unknown key; did you mean model.encoder?"),
         ("foo.bar=1", f"foo: unknown key; known are {BLOCKS}"),
-        ("tracking.foo=1", "tracking.foo: unknown key; known are tracking.experiment, tracking.uri"),
+        (
+            "tracking.foo=1",
+            "tracking.foo: unknown key; known are tracking.experiment, tracking.log_model, tracking.register, "
+            "tracking.uri",
+        ),
         # Wrong types; a bool is no number, a number is no bool.
         ("trainer.max_steps=many", "trainer.max_steps: found 'many'; expected a valid integer"),
         ("trainer.max_steps=1.5", "trainer.max_steps: found 1.5; expected a valid integer"),
@@ -104,6 +108,14 @@ def test_a_configuration_without_the_later_keys_means_what_it_meant(tmp_path: Pa
         ("optimizer.momentum=1", "optimizer.momentum: found 1; expected less than 1"),
         ("data.num_classes=65537", "data.num_classes: found 65537; expected less than or equal to 65536"),
         ("tracking.experiment=''", "tracking.experiment: found ''; expected at least 1 character"),
+        (
+            "tracking.register=a/b",
+            "tracking.register: found 'a/b'; a model's name has 1 to 200 characters, none of them '/', ':' or '%'",
+        ),
+        (
+            "tracking={register: street, log_model: none}",
+            "tracking: register=street needs log_model=best; a model that is not kept has no version",
+        ),
         (
             "name=../up",
             "name: found '../up'; it becomes a folder's name: letters, digits, '.', '_', '-', at most 100",

@@ -70,3 +70,12 @@ def test_fewer_trials_are_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "sweep.json", {"configuration": saved_configuration(tiny_sweep(tmp_path, search=search))})
     with pytest.raises(InputError, match=r"search\.num_trials: is 3, but the sweep .* has 4"):
         check_resumable(tiny_sweep(tmp_path, search={**search, "num_trials": 3}), SweepFolder(tmp_path))
+
+
+def test_what_is_kept_of_the_best_model_may_change_but_not_where_runs_are(tmp_path: Path) -> None:
+    write_json(tmp_path / "sweep.json", {"configuration": saved_configuration(tiny_sweep(tmp_path))})
+    edited = tiny_sweep(tmp_path, tracking={"register": "street"})
+    assert check_resumable(edited, SweepFolder(tmp_path)) == ["base.tracking.register: street now, None before"]
+    moved = tiny_sweep(tmp_path, tracking={"experiment": "elsewhere"})
+    with pytest.raises(InputError, match=r"base\.tracking\.experiment: is 'elsewhere', but .* does not set it"):
+        check_resumable(moved, SweepFolder(tmp_path))
