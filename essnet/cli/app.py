@@ -12,7 +12,22 @@ import typer
 from typer.core import TyperGroup
 
 from essnet import __version__
-from essnet.cli import cluster, data_sets, doctor, evaluate, grow, logs, predict, report, status, sweep, train, ui
+from essnet.cli import (
+    cluster,
+    data_sets,
+    doctor,
+    evaluate,
+    extend,
+    grow,
+    logs,
+    predict,
+    report,
+    status,
+    stop,
+    sweep,
+    train,
+    ui,
+)
 from essnet.config.errors import InputError
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -48,6 +63,8 @@ app.command("sweep")(sweep.sweep)
 app.command("status")(status.status)
 app.command("list")(status.list_sweeps)
 app.command("logs")(logs.logs)
+app.command("stop")(stop.stop)
+app.command("extend")(extend.extend)
 app.command("report")(report.report)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)

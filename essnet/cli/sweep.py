@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,9 +22,11 @@ from essnet.cli.terminal import (
 )
 
 if TYPE_CHECKING:
+    from essnet.config import Sweep
     from essnet.report import Comparison
     from essnet.sweep.folder import SweepFolder
     from essnet.sweep.resources import Capacity
+    from essnet.sweep.stored_sweep import StoredSweep
     from essnet.tracking import RunStore
 
 _TAKEN_NAMES = ("train", "grow", "cache", "mlartifacts", "mlflow.db", "mlflow.db.lock", "predictions")
@@ -57,7 +61,7 @@ def sweep(
 
     The sweep's folder is OUTPUT/NAME. Ctrl-C ends the sweep so that --resume goes on with it.
     An override whose path begins with one of the sweep's own blocks (search, scheduler, replicate, resources, failure,
-    tracking, name) changes the sweep; any other changes the base trial.
+    storage, tracking, name) changes the sweep; any other changes the base trial.
 
     Examples:
 
@@ -78,10 +82,14 @@ def sweep(
     from essnet.sweep.folder import FAILED, SweepFolder
     from essnet.sweep.plan import replicate_counts, trial_counts
     from essnet.sweep.preflight import check_arms, check_devices
+    from essnet.sweep.requests import Requests
     from essnet.sweep.resources import plan_placement
     from essnet.sweep.warm_start import find_warm_start
 
     console = people_console(as_json)
+    folder = SweepFolder(output / asked.config.name)
+    stored = None if dry_run else _bring_back(asked, folder, resume=resume)
+    asked = replace(asked, added_trials=Requests(folder.path).added_trials())
     searched, replicates = trial_counts(asked), replicate_counts(asked)
     counts = {name: searched[name] + replicates[name] for name in searched}
     tracking = asked.trial_config({**asked.arms[0].fixed, **asked.arms[0].first_point()}).tracking
@@ -90,7 +98,7 @@ def sweep(
     check_devices(asked, gpus=placement.gpus)
     describe_sweep(asked, searched=searched, replicates=replicates, console=console)
     console.print(placement.describe(), markup=False)
-    for line in find_warm_start(asked, SweepFolder(output / asked.config.name)).summary:
+    for line in find_warm_start(asked, folder).summary:
         console.print(f"warm start: {line}", markup=False)
     for warning in asked.warnings:
         console.print(f"warning: {warning}", markup=False)
@@ -105,7 +113,6 @@ def sweep(
     from essnet.sweep.runner import run_sweep
     from essnet.tracking import RunStore, default_uri
 
-    folder = SweepFolder(output / asked.config.name)
     check_writable(folder.path)
     exists = (folder.path / "sweep.json").exists()
     if exists and not resume:
@@ -119,7 +126,10 @@ def sweep(
     store = RunStore(tracking.uri or default_uri(output), tracking.experiment, artifact_root=output / "mlartifacts")
     with folder.locked():
         try:
-            with show_progress(folder, concurrent=placement.concurrent, console=console):
+            with (
+                stored.kept(lambda line: console.print(line, markup=False)) if stored is not None else nullcontext(),
+                show_progress(folder, concurrent=placement.concurrent, console=console),
+            ):
                 run_sweep(
                     asked,
                     folder,
@@ -127,6 +137,7 @@ def sweep(
                     placement=placement,
                     cache_dir=output / "cache",
                     address=address,
+                    stored=stored,
                     say=lambda sentence: console.print(sentence, markup=False),
                 )
         finally:
@@ -147,6 +158,23 @@ def sweep(
         raise typer.Exit(130)
     if failed:
         raise typer.Exit(1)
+
+
+def _bring_back(asked: Sweep, folder: SweepFolder, *, resume: bool) -> StoredSweep | None:
+    """Return where the sweep is kept besides its folder, if it is; one that goes on is brought from there."""
+    if asked.config.storage is None:
+        return None
+    from essnet.config import InputError
+    from essnet.sweep.stored_sweep import StoredSweep
+
+    stored = StoredSweep(asked.config.storage, folder)
+    if stored.is_there() and not resume:
+        raise InputError(
+            f"{asked.config.storage}: has a sweep {asked.config.name}; go on with --resume, or choose another name=..."
+        )
+    if resume:
+        stored.bring_back()
+    return stored
 
 
 def _capacity(address: str | None, *, output: Path, tracking_uri: str | None) -> Capacity:

@@ -22,6 +22,8 @@ def describe_sweep(
         f"scheduler {sweep.config.scheduler.name}",
         markup=False,
     )
+    if sweep.added_trials:
+        console.print(f"  {sweep.added_trials} of them added since", markup=False)
     for limit in _limits(sweep):
         console.print(f"  at most {limit}", markup=False)
     for arm in sweep.arms:

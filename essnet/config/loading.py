@@ -33,6 +33,8 @@ class Sweep:
     arms: tuple[Arm, ...]
     warnings: tuple[str, ...] = ()
     """What is no mistake, but hardly meant; a line each."""
+    added_trials: int = 0
+    """Trials of the search beyond those that the configuration asks for."""
 
     @property
     def references(self) -> frozenset[str]:

@@ -7,7 +7,16 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from typing_extensions import Self
 
-from essnet.config.fields import Block, Name, NonNegative, NonNegativeFloat, Positive, PositiveFloat
+from essnet.config.fields import (
+    Block,
+    Name,
+    NonNegative,
+    NonNegativeFloat,
+    Positive,
+    PositiveFloat,
+    absolute,
+    check_home,
+)
 from essnet.config.loop import TrackingConfig
 from essnet.config.messages import did_you_mean
 
@@ -65,6 +74,25 @@ def _check_known(metric: str) -> str:
 
 
 Metric = Annotated[str, AfterValidator(_check_known)]
+
+S3_SCHEME = "s3://"
+
+
+def _check_storage(address: str) -> str:
+    if address.startswith(S3_SCHEME):
+        bucket = address.removeprefix(S3_SCHEME).partition("/")[0]
+        if not bucket or "?" in address or "@" in address:
+            raise ValueError(
+                f"found {address!r}; expected s3://bucket/prefix, with keys, endpoint and region in the environment"
+            )
+        return address.rstrip("/")
+    if "://" in address or not address:
+        raise ValueError(f"found {address!r}; expected s3://bucket/prefix, or a folder that all nodes mount")
+    return absolute(check_home(address))
+
+
+StorageAddress = Annotated[str, AfterValidator(_check_storage)]
+"""Where a sweep is kept: `s3://bucket/prefix`, or a folder, then absolute."""
 
 
 def _better(metric: object) -> Mode:
@@ -282,6 +310,8 @@ class SweepConfig(Block):
     replicate: ReplicateConfig = ReplicateConfig()
     resources: ResourcesConfig = ResourcesConfig()
     failure: FailureConfig = FailureConfig()
+    storage: StorageAddress | None = None
+    """Where trials and the sweep's state are kept, so that nodes need no shared output folder; null: in that alone."""
     tracking: TrackingConfig | None = None
     """null: the base trial's."""
 

@@ -17,6 +17,8 @@ from essnet.atomic_files import read_json
 from essnet.config import InputError
 from essnet.sweep.failures import OUT_OF_MEMORY, lost_worker
 from essnet.sweep.folder import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, SweepFolder
+from essnet.sweep.storage import insist
+from essnet.sweep.stored_sweep import fetch_trial
 from essnet.tracking import RunStore
 
 _logger = logging.getLogger(__name__)
@@ -28,8 +30,9 @@ class SweepCallback(Callback):
     Ray pickles callbacks: this one holds nothing but addresses.
     """
 
-    def __init__(self, sweep_path: Path, tracking: Mapping[str, str]) -> None:
+    def __init__(self, sweep_path: Path, tracking: Mapping[str, str], *, storage: str | None = None) -> None:
         self._folder = SweepFolder(sweep_path)
+        self._storage = storage
         self._tracking = dict(tracking)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -53,6 +56,9 @@ class SweepCallback(Callback):
         `lost` is what Ray says of a trial that it gave up, which counts where the trial could not say anything itself.
         """
         folder = Path(trial.config["directory"])
+        if self._storage is not None:
+            address = self._storage
+            insist(lambda: fetch_trial(address, self._folder, trial.config["trial_id"]))
         os.listdir(folder)  # over NFS, what another node wrote is looked up anew
         record = self._folder.record(trial.config["trial_id"])
         failure = read_json(folder / "error.json")

@@ -7,6 +7,8 @@ from ray.exceptions import OutOfMemoryError
 
 from essnet.config.errors import InputError, first_line
 from essnet.file_lock import HeldByOther
+from essnet.sweep.snapshot_writer import TakenOver
+from essnet.sweep.storage import StorageError
 from essnet.training.loss_watch import NonFiniteLossError
 
 BAD_INPUT = "bad_input"
@@ -41,7 +43,7 @@ def in_a_line(error: Exception) -> str:
     """Return what the error says, in one line."""
     if isinstance(error, HeldByOther):
         return f"process {error} holds the trial's folder still"
-    if isinstance(error, InputError | NonFiniteLossError):
+    if isinstance(error, InputError | NonFiniteLossError | StorageError | TakenOver):
         return str(error)
     # The message of many an error means nothing without its kind.
     return f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
@@ -51,4 +53,6 @@ def lost_worker(error: Exception) -> dict[str, str]:
     """Return the failure of a trial whose process is gone, from what Ray says of it."""
     if "low on memory" in str(error) or isinstance(error, OutOfMemoryError):
         return {"kind": OUT_OF_MEMORY, "message": "the node ran low on memory, and Ray ended the trial's process"}
+    if isinstance(error, StorageError | TakenOver | HeldByOther):  # it could not even say so in its folder
+        return {"kind": CRASH, "message": in_a_line(error)}
     return {"kind": LOST_WORKER, "message": "the worker process died"}

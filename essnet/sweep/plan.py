@@ -92,6 +92,8 @@ def trial_counts(sweep: Sweep) -> dict[str, int]:
             raise InputError(f"arms.{arm.name}: {option}: {reason}; leave it out")
     searched = [arm for arm in sweep.arms if arm.spaces]
     of_searched = {arm.name: _grid_size(arm) for arm in searched} if grid else _dealt(sweep, searched)
+    if not grid:
+        of_searched = _with_added(of_searched, sweep.added_trials)
     return {arm.name: of_searched.get(arm.name, 1) for arm in sweep.arms}
 
 
@@ -121,6 +123,14 @@ def _grid_size(arm: Arm) -> int:
             "take fewer values, or search.algorithm: random or optuna"
         )
     return number
+
+
+def _with_added(counts: dict[str, int], number: int) -> dict[str, int]:
+    """Deal further trials in proportion to those that arms have, one by one: more of them never take one away."""
+    added = dict.fromkeys(counts, 0)
+    for _ in range(number if counts else 0):
+        added[max(counts, key=lambda name: counts[name] / (2 * added[name] + 1))] += 1
+    return {name: counts[name] + added[name] for name in counts}
 
 
 def _dealt(sweep: Sweep, searched: Sequence[Arm]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from ray.tune.search import Searcher
 from essnet.config import Sweep
 from essnet.sweep.folder import PENDING, SweepFolder
 from essnet.sweep.packing import Packing
+from essnet.sweep.stored_sweep import StoredSweep
 from essnet.sweep.trial_queue import TrialQueue
 
 
@@ -18,7 +19,14 @@ class PlannedSearch(Searcher):
     """Hands Ray Tune the sweep's trials one by one, each with what it takes of the machine."""
 
     def __init__(
-        self, sweep: Sweep, folder: SweepFolder, queue: TrialQueue, *, task: Mapping[str, Any], packing: Packing
+        self,
+        sweep: Sweep,
+        folder: SweepFolder,
+        queue: TrialQueue,
+        *,
+        task: Mapping[str, Any],
+        packing: Packing,
+        stored: StoredSweep | None,
     ) -> None:
         super().__init__(metric=sweep.config.search.metric, mode=sweep.config.search.mode)
         self._sweep = sweep
@@ -26,7 +34,12 @@ class PlannedSearch(Searcher):
         self._task = task
         self._packing = packing
         self._queue = queue
+        self._stored = stored
         self._trials: dict[str, str] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray keeps a copy of its searcher on disk, which nobody reads; what is stored holds locks."""
+        return {**self.__dict__, "_stored": None}
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next trial as a task for `run_trial`; Ray's own `trial_id` is only its ticket."""
@@ -43,6 +56,8 @@ class PlannedSearch(Searcher):
         trainer = config.trainer.model_copy(update=changes)
         config = config.model_copy(update={"trainer": trainer})
         self._folder.write_record(replace(record, state=PENDING, error=None, failure=None))
+        if self._stored is not None:
+            self._stored.keep()  # before it begins: whoever goes on elsewhere knows which trial that was
         self._trials[trial_id] = record.trial_id
         return {
             **self._task,

@@ -35,6 +35,7 @@ from essnet.sweep.planned_search import PlannedSearch
 from essnet.sweep.ray_watch import RayWatch
 from essnet.sweep.resources import Placement
 from essnet.sweep.scheduler import build_scheduler, stopped_trials
+from essnet.sweep.stored_sweep import StoredSweep
 from essnet.sweep.trainable import run_trial
 from essnet.sweep.trial_queue import TrialQueue
 from essnet.tracking import RunStore
@@ -49,11 +50,13 @@ def run_sweep(
     cache_dir: Path,
     say: Callable[[str], None],
     address: str | None = None,
+    stored: StoredSweep | None = None,
 ) -> None:
     """Run all trials of a sweep that have not ended yet; return when they have, or when interrupted by SIGINT.
 
     The folder's records say how each trial ended, and the parent run is left RUNNING for the caller to end.
     `address` is that of the Ray cluster to run on, which goes on afterwards; None: this machine.
+    `stored` is where the sweep is kept, as its `storage` says, while this runs.
     `say` tells people, in a sentence, how far measuring is and what came of it, where packing is measured.
     """
     _settle(folder)
@@ -66,7 +69,12 @@ def run_sweep(
         "parent_run_id": parent_run_id,
         "sweep": sweep.config.name,
     }
-    task = {"cache_dir": str(cache_dir.absolute()), "tracking": tracking}
+    task = {
+        "cache_dir": str(cache_dir.absolute()),
+        "tracking": tracking,
+        "sweep_directory": str(folder.path.absolute()),
+        "storage": stored.task() if stored is not None else None,
+    }
     queue = TrialQueue(sweep, folder)
     if queue.is_done():
         _note_total(folder)
@@ -94,8 +102,10 @@ def run_sweep(
                     progress=lambda place, number: say(f"measuring {place} of {number} kinds of trials"),
                 )
                 say(packing.describe())
-            searcher = PlannedSearch(sweep, folder, queue, task=task, packing=packing)
-            callbacks: list[tune.Callback] = [SweepCallback(folder.path.absolute(), tracking)]
+            searcher = PlannedSearch(sweep, folder, queue, task=task, packing=packing, stored=stored)
+            callbacks: list[tune.Callback] = [
+                SweepCallback(folder.path.absolute(), tracking, storage=sweep.config.storage)
+            ]
             if address is None:
                 callbacks.append(RayWatch())
             _build_tuner(sweep, folder, searcher, callbacks, concurrent=packing.concurrent).fit()

@@ -16,12 +16,15 @@ from essnet.atomic_files import write_atomically, write_json
 from essnet.config import InputError, TrialConfig, to_yaml
 from essnet.file_lock import hold
 from essnet.sweep.failures import CRASH, failure_kind, in_a_line
+from essnet.sweep.requests import Requests
+from essnet.sweep.stored_trial import stored_trial
 from essnet.sweep.trial_log import LOG_FILE, trial_log
 from essnet.sweep.trial_run import start_trial_run
 from essnet.training.free_memory import return_memory
 from essnet.training.trainer import Trainer
 
 _OLD_WORKER_SECONDS = 60.0
+_LOOK_SECONDS = 1.0
 
 
 def run_trial(task: Mapping[str, Any]) -> None:
@@ -30,6 +33,14 @@ def run_trial(task: Mapping[str, Any]) -> None:
     `task` is what `PlannedSearch.suggest` returns. The folder's files say how it went: `result.json` when it reached
     its last step, `error.json` when it failed. Only what is worth a retry at once is raised, for Ray to do so.
     """
+    if task["storage"] is None:
+        _run(task, should_stop=_request_to_stop(task), before_report=lambda: None)
+        return
+    with stored_trial(task) as (task_here, stored):
+        _run(task_here, should_stop=stored.should_stop, before_report=stored.keep_files)
+
+
+def _run(task: Mapping[str, Any], *, should_stop: Callable[[], bool], before_report: Callable[[], None]) -> None:
     directory = Path(task["directory"])
     stopped = False
     try:
@@ -37,7 +48,10 @@ def run_trial(task: Mapping[str, Any]) -> None:
         with hold(directory / "lock", wait_seconds=_OLD_WORKER_SECONDS):
             (directory / "error.json").unlink(missing_ok=True)
             with trial_log(directory / LOG_FILE) as logger:
-                _train(task, directory, logger)
+                if should_stop():
+                    logger.info("asked to stop before it began")
+                    return
+                _train(task, directory, logger, should_stop=should_stop, before_report=before_report)
     except SystemExit:  # out of `tune.report`: the scheduler has stopped the trial, or the sweep was interrupted
         stopped = True
     except Exception as error:  # kept for the report, whatever it is
@@ -52,13 +66,21 @@ def run_trial(task: Mapping[str, Any]) -> None:
         raise SystemExit(0)
 
 
-def _train(task: Mapping[str, Any], directory: Path, logger: logging.Logger) -> None:
+def _train(
+    task: Mapping[str, Any],
+    directory: Path,
+    logger: logging.Logger,
+    *,
+    should_stop: Callable[[], bool],
+    before_report: Callable[[], None],
+) -> None:
     config = TrialConfig.model_validate(task["trial"])
     text = to_yaml(config)
     write_atomically(directory / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
 
     def report(step: int, metrics: Mapping[str, float]) -> None:
         logger.info("step %d: %s", step, ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+        before_report()  # the driver looks at the trial's files as soon as it knows
         tune.report({"step": step, **metrics})
 
     trainer = Trainer(
@@ -67,6 +89,7 @@ def _train(task: Mapping[str, Any], directory: Path, logger: logging.Logger) -> 
         cache_dir=Path(task["cache_dir"]),
         report=report,
         progress=_progress_file(directory / "progress.json", config.trainer.max_steps),
+        should_stop=should_stop,
         resume=True,
     )
     try:
@@ -76,8 +99,24 @@ def _train(task: Mapping[str, Any], directory: Path, logger: logging.Logger) -> 
         raise ConnectionError(str(error)) from error
     trainer.track_with(tracker)
     logger.info("step %d of %d: training begins", trainer.step, config.trainer.max_steps)
-    trainer.train()
-    logger.info("step %d: done", trainer.step)
+    result = trainer.train()
+    logger.info("step %d: %s", trainer.step, "stopped, as was asked" if result.interrupted else "done")
+
+
+def _request_to_stop(task: Mapping[str, Any]) -> Callable[[], bool]:
+    """Return a function that says whether somebody asked the trial to end; it looks at most once a second."""
+    requests = Requests(Path(task["sweep_directory"]))
+    looked = 0.0
+    found = False
+
+    def should_stop() -> bool:
+        nonlocal looked, found
+        now = time.monotonic()
+        if now - looked >= _LOOK_SECONDS:
+            looked, found = now, requests.is_to_stop(task["trial_id"])
+        return found
+
+    return should_stop
 
 
 def _progress_file(path: Path, max_steps: int) -> Callable[[int, Mapping[str, float]], None]:

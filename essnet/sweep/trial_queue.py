@@ -8,9 +8,10 @@ from typing import Any
 
 from essnet.config import Arm, Sweep
 from essnet.sweep.budget import Budget
-from essnet.sweep.folder import COMPLETED, ENDED, FAILED, PENDING, SweepFolder, TrialRecord
+from essnet.sweep.folder import COMPLETED, ENDED, FAILED, PENDING, STOPPED, SweepFolder, TrialRecord
 from essnet.sweep.objectives import Figures, missed, read_figures
 from essnet.sweep.plan import PlannedTrial, plan_trials, trial_counts
+from essnet.sweep.requests import Requests
 from essnet.sweep.search import build_search
 from essnet.sweep.warm_start import keep_warm_start
 
@@ -24,29 +25,36 @@ class TrialQueue:
     def __init__(self, sweep: Sweep, folder: SweepFolder) -> None:
         self._sweep = sweep
         self._folder = folder
+        self._requests = Requests(folder.path)
         search = sweep.config.search
         self._budget = Budget(folder.path, hours=search.time_budget, steps=search.step_budget)
-        counts = trial_counts(sweep)
-        earlier = keep_warm_start(sweep, folder)
-        self._searches = {
-            arm.name: build_search(arm, sweep.config, counts[arm.name], earlier.known(arm.name)) for arm in sweep.arms
-        }
+        self._earlier = keep_warm_start(sweep, folder)
         self._records = {record.trial_id: record for record in folder.records()}
+        self._again = [record for record in self._records.values() if record.state not in ENDED]
+        self._running: dict[str, TrialRecord] = {}
+        self._ended: list[str] = []
+        self._plan()
+
+    def _plan(self) -> None:
+        """Begin the searches, tell them what is known, and line up the trials that have not begun."""
+        sweep, counts = self._sweep, trial_counts(self._sweep)
+        self._searches = {
+            arm.name: build_search(arm, sweep.config, counts[arm.name], self._earlier.known(arm.name))
+            for arm in sweep.arms
+        }
         for record in self._records.values():
             self._tell(record)
-        self._again = [record for record in self._records.values() if record.state not in ENDED]
         begun = {(record.arm, record.arm_index) for record in self._records.values() if record.replicates is None}
         self._planned = [
             planned
             for planned in plan_trials(sweep)
             if planned.seed is not None or (planned.arm.name, planned.arm_index) not in begun
         ]
-        self._running: dict[str, TrialRecord] = {}
-        self._ended: list[str] = []
 
     def next(self) -> TrialRecord | None:
         """Return the trial to start now, or None while there is none."""
         self._look_at_ended()
+        self._look_at_requests()
         record = self._next_again(alone=False) or self._next_planned() or self._next_again(alone=True)
         if record is not None:
             self._records[record.trial_id] = self._running[record.trial_id] = record
@@ -63,6 +71,7 @@ class TrialQueue:
     def is_done(self) -> bool:
         """Return whether no trial runs and none will come."""
         self._look_at_ended()
+        self._look_at_requests()
         self._keep_to_budget()
         if self._again or self._running:
             return False
@@ -76,6 +85,21 @@ class TrialQueue:
             self._tell(record)
             if record.state == PENDING:
                 self._again.append(record)
+
+    def _look_at_requests(self) -> None:
+        """Take trials that shall not run out of the queue, and those that were added into it."""
+        to_stop = self._requests.to_stop()
+        for record in [record for record in self._again if record.trial_id in to_stop]:
+            self._again.remove(record)
+            stopped = replace(record, state=STOPPED, error=None, failure=None)
+            self._folder.write_record(stopped)
+            self._records[record.trial_id] = stopped
+            self._tell(stopped)
+        added = self._requests.added_trials()
+        if added != self._sweep.added_trials:
+            self._sweep = replace(self._sweep, added_trials=added)
+            self._plan()
+            self._folder.note(num_trials=len(plan_trials(self._sweep)), added_trials=added)
 
     def _keep_to_budget(self) -> None:
         if self._budget.is_spent(self._records.values()):

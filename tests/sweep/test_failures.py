@@ -56,16 +56,21 @@ def test_lost_workers() -> None:
     assert lost_worker(RuntimeError(words))["kind"] == "out_of_memory"
 
 
+def task_in(directory: Path) -> dict[str, Any]:
+    sweep = str(directory.parents[1])
+    return {"directory": str(directory), "trial_id": directory.name, "sweep_directory": sweep, "storage": None}
+
+
 def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> Path:
     """Run a trial whose training raises; return its folder."""
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(trainable, "_train", fail)
     directory = tmp_path / "trials" / "000-knn"
     directory.mkdir(parents=True, exist_ok=True)
-    trainable.run_trial({"directory": str(directory)})
+    trainable.run_trial(task_in(directory))
     return directory
 
 
@@ -88,7 +93,7 @@ def test_a_folder_that_is_held_is_no_silence(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(trainable, "_OLD_WORKER_SECONDS", 0.0)
     directory = tmp_path / "trials" / "000-knn"
     with trainable.hold(directory / "lock"), pytest.raises(HeldByOther):
-        trainable.run_trial({"directory": str(directory)})
+        trainable.run_trial(task_in(directory))
     assert "holds the trial's folder" in json.loads((directory / "error.json").read_text())["message"]
 
 
@@ -165,7 +170,7 @@ def test_a_trial_that_ray_stops_gives_its_memory_back_before_the_next(
     models: list[weakref.ref[Model]] = []
     alive: list[bool] = []
 
-    def train(*_: object) -> None:
+    def train(*_: object, **__: object) -> None:
         model = Model()
         models.append(weakref.ref(model))
         raise SystemExit  # what `tune.report` raises in a trial that is stopped
@@ -173,6 +178,6 @@ def test_a_trial_that_ray_stops_gives_its_memory_back_before_the_next(
     monkeypatch.setattr(trainable, "_train", train)
     monkeypatch.setattr(trainable, "return_memory", lambda: alive.append(models[0]() is not None))
     with pytest.raises(SystemExit):
-        trainable.run_trial({"directory": str(tmp_path / "trials" / "000-knn")})
+        trainable.run_trial(task_in(tmp_path / "trials" / "000-knn"))
     assert alive == [False]
     assert not (tmp_path / "trials" / "000-knn" / "error.json").exists()
