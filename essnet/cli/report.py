@@ -1,15 +1,29 @@
-"""`report`: the comparison of what a sweep tried."""
+"""`report`: the comparison of what sweeps tried."""
 
 from __future__ import annotations
 
 import sys
 from enum import Enum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from essnet.cli.terminal import DEFAULT_OUTPUT, Debug, Json, Output, people_console, print_json
+from essnet.config.errors import InputError
 from essnet.sweep.find_sweep import find_sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from essnet.report import Comparison
+    from essnet.sweep.folder import SweepFolder
+
+
+_WIDTH_OF_A_PIPE = 1000
+"""More than any table has: a pipe or a file cuts nothing."""
 
 
 class Format(str, Enum):
@@ -18,39 +32,102 @@ class Format(str, Enum):
     terminal = "terminal"
     json = "json"
     csv = "csv"
+    latex = "latex"
+    markdown = "markdown"
+    html = "html"
 
 
 def report(
-    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Name of a sweep, or its folder.", show_default=False)],
-    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.terminal,
+    sweeps: Annotated[
+        list[str], typer.Argument(metavar="SWEEP...", help="Names of sweeps, or their folders.", show_default=False)
+    ],
+    form: Annotated[Format, typer.Option("--format", help="How to show it.")] = Format.terminal,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="While the sweeps run, show the table again whenever it has changed.")
+    ] = False,
     output: Output = DEFAULT_OUTPUT,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Compare a sweep's configurations with its baseline; also while it runs.
+    """Compare the configurations of sweeps with their baselines; also while they run.
 
-    Trials that differ in nothing but the seed are one configuration: a mean, with an interval over the seeds.
+    Trials that differ in nothing but the seed are one configuration: a mean, with an interval over the seeds. Those of
+    several sweeps stand in one table, each beside the baseline of its own sweep.
+    --format html writes one file that needs nothing else, comparison.html in the sweep's folder, and prints its path.
 
     Examples:
 
       launch.py report textures
 
       launch.py report textures --format csv > textures.csv
+
+      launch.py report textures --format html
+
+      launch.py report textures --watch
     """
-    from essnet.report import answer, comparison_csv, comparison_table, legend, load_comparison
+    from essnet.report import (
+        comparison_csv,
+        comparison_json,
+        comparison_latex,
+        comparison_markdown,
+        load_comparisons,
+    )
+
+    folders = [find_sweep(sweep, output) for sweep in dict.fromkeys(sweeps)]
+    console = people_console(as_json)
+    if watch:
+        _watch(folders, form, output=output, console=console)
+    comparisons = load_comparisons(folders)
+    texts = {Format.csv: comparison_csv, Format.latex: comparison_latex, Format.markdown: comparison_markdown}
+    if form in texts and not as_json:
+        sys.stdout.write(texts[form](comparisons))
+    elif form is Format.html:
+        console.print(str(_write_page(comparisons, output)), markup=False)
+    elif form is Format.terminal:
+        _show(comparisons, console)
+    if as_json or form is Format.json:
+        print_json(comparison_json(comparisons))
+
+
+def _show(comparisons: Sequence[Comparison], console: Console) -> None:
+    from essnet.report import answers, comparison_table, legend
     from essnet.sweep.folder import FAILED
 
-    comparison = load_comparison(find_sweep(sweep, output))
-    if form is Format.csv and not as_json:
-        sys.stdout.write(comparison_csv(comparison))
-        return
-    if form is Format.terminal:
-        console = people_console(as_json)
-        console.print(comparison_table(comparison))
-        console.print(legend(comparison), markup=False)
-        console.print(answer(comparison), markup=False)
+    if not console.is_terminal:
+        console.width = _WIDTH_OF_A_PIPE
+    console.print(comparison_table(comparisons))
+    console.print(legend(comparisons), markup=False)
+    for text in answers(comparisons):
+        console.print(text, markup=False)
+    for comparison in comparisons:
         for trial in comparison.trials:
             if trial.state == FAILED:
                 console.print(trial.failure_line, markup=False)
-    if as_json or form is Format.json:
-        print_json(comparison.to_json())
+
+
+def _watch(folders: Sequence[SweepFolder], form: Format, *, output: Path, console: Console) -> None:
+    from essnet.cli.report_watch import watch_page, watch_table
+
+    if form is Format.terminal:
+        watch_table(folders, console)
+    elif form is Format.html:
+        console.print(f"writing {_page_path([folder.path for folder in folders], output)} while it runs", markup=False)
+        watch_page(folders, lambda comparisons: _write_page(comparisons, output))
+    else:
+        raise InputError(f"--watch: found --format {form.value}, which is written once; take terminal or html")
+
+
+def _write_page(comparisons: Sequence[Comparison], output: Path) -> Path:
+    from essnet.report.page import write_page
+
+    path = _page_path([comparison.directory for comparison in comparisons], output)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_page(comparisons, path)
+    return path
+
+
+def _page_path(folders: Sequence[Path], output: Path) -> Path:
+    """Return where the page goes: into a sweep's own folder if that is below `output`, else beside the sweeps there."""
+    if len(folders) == 1 and folders[0].resolve().parent == output.resolve():
+        return output / folders[0].name / "comparison.html"
+    return output / f"comparison-{'-'.join(folder.resolve().name for folder in folders)}.html"

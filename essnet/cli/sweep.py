@@ -108,7 +108,7 @@ def sweep(
         return
 
     from essnet.cli.sweep_progress import show_progress
-    from essnet.report import answer, comparison_table, legend
+    from essnet.report import answer, comparison_json, comparison_table, legend
     from essnet.sweep.resumable import check_resumable
     from essnet.sweep.runner import run_sweep
     from essnet.tracking import RunStore, default_uri
@@ -143,8 +143,8 @@ def sweep(
         finally:
             comparison, finished = _close(folder, store)
 
-    console.print(comparison_table(comparison))
-    console.print(legend(comparison), markup=False)
+    console.print(comparison_table([comparison]))
+    console.print(legend([comparison]), markup=False)
     console.print(answer(comparison), markup=False)
     failed = [trial for trial in comparison.trials if trial.state == FAILED]
     for trial in failed:
@@ -152,7 +152,7 @@ def sweep(
     ui = f"launch.py ui --output {output}" if tracking.uri is None else store.uri
     console.print(f"folder: {folder.path}    MLflow: {ui}", markup=False)
     if as_json:
-        print_json(comparison.to_json())
+        print_json(comparison_json([comparison]))
     if not finished:
         console.print("interrupted; go on with --resume")
         raise typer.Exit(130)

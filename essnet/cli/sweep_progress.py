@@ -12,6 +12,7 @@ from rich.live import Live
 
 from essnet.cli.sweep_snapshot import SnapshotReader
 from essnet.cli.sweep_tables import standing
+from essnet.report import Comparison
 from essnet.sweep.folder import PENDING, SweepFolder
 
 _REFRESH_SECONDS = 1.0
@@ -42,16 +43,32 @@ def _show_tables(folder: SweepFolder, concurrent: int, console: Console, ended: 
 
 
 def _print_lines(folder: SweepFolder, concurrent: int, console: Console, ended: threading.Event) -> None:
-    shown: dict[str, tuple[str, int]] = {}
+    lines = TrialLines(console)
     last = False
     reader = SnapshotReader(folder)
     while not last:
         last = ended.wait(_REFRESH_SECONDS)  # once more after the end: the last lines
         snapshot = reader.read()
-        for trial in snapshot.comparison.trials if snapshot else ():
+        if snapshot is not None:
+            lines.show(snapshot.comparison)
+
+
+class TrialLines:
+    """Prints a line for each trial whose state or step is another one than when it was last shown."""
+
+    def __init__(self, console: Console, *, sweep: str | None = None) -> None:
+        self._console = console
+        self._prefix = f"{sweep}/" if sweep is not None else ""
+        self._shown: dict[str, tuple[str, int]] = {}
+
+    def show(self, comparison: Comparison) -> None:
+        """Print what has changed."""
+        for trial in comparison.trials:
             now = (trial.state, trial.steps)
-            if shown.get(trial.trial_id, (PENDING, 0)) != now:
-                shown[trial.trial_id] = now
-                value = trial.metrics.get(snapshot.comparison.metric) if snapshot else None
-                result = f"  {snapshot.comparison.metric} {value:.3f}" if snapshot and value is not None else ""
-                console.print(f"{trial.trial_id}  {trial.state.lower()}  step {trial.steps}{result}", markup=False)
+            if self._shown.get(trial.trial_id, (PENDING, 0)) == now:
+                continue
+            self._shown[trial.trial_id] = now
+            value = trial.metrics.get(comparison.metric)
+            result = "" if value is None else f"  {comparison.metric} {value:.3f}"
+            line = f"{self._prefix}{trial.trial_id}  {trial.state.lower()}  step {trial.steps}{result}"
+            self._console.print(line, markup=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from essnet.config.errors import InputError
 from essnet.config.sweep import SearchConstraint
 from essnet.report.configurations import Configuration, best_of, gather, rank
+from essnet.report.pareto import pareto_front
 from essnet.report.trials import ComparedTrial, TrialReader
 from essnet.sweep.folder import ENDED, FAILED, SweepFolder
 
@@ -39,8 +41,10 @@ class Comparison:
         return any(len({trial.seed for trial in one.trials}) > 1 for one in self.configurations)
 
     def ranked(self) -> list[Configuration]:
-        """Return the configurations, best mean first, those without a result last."""
-        return sorted(self.configurations, key=lambda one: rank(one, mode=self.mode))
+        """Return the configurations: those that went to their end, then others with a result; best mean first."""
+        return sorted(
+            self.configurations, key=lambda one: (one.value is None, not one.is_complete, *rank(one, mode=self.mode))
+        )
 
     def best_of_arm(self, arm: str) -> Configuration | None:
         """Return the best configuration of an arm, or None while it has no result."""
@@ -52,20 +56,15 @@ class Comparison:
             return None
         return configuration.metrics[figure] / self.baseline.metrics[figure]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the comparison with the keys that scripts rely on."""
-        return {
-            "sweep": self.sweep,
-            "directory": str(self.directory),
-            "tracking_uri": self.tracking_uri,
-            "parent_run_id": self.parent_run_id,
-            "metric": self.metric,
-            "mode": self.mode,
-            "baseline": self.baseline.trial_id if self.baseline else None,
-            "best": self.best.trial_id if self.best else None,
-            "configurations": [one.to_json() for one in self.configurations],
-            "trials": [trial.to_json() for trial in self.trials],
-        }
+    def pareto_front(self, figure: str) -> list[Configuration]:
+        """Return the configurations that no other one beats in the metric and a `perf/` figure at once, cheapest first.
+
+        Those compete that have both and went to their end.
+        """
+        known = [one for one in self.configurations if one.is_complete and figure in one.metrics]
+        sign = 1 if self.mode == "max" else -1
+        points = [(one.metrics[figure], sign * one.value.mean) for one in known if one.value is not None]
+        return [known[place] for place in pareto_front(points)]
 
 
 def load_comparison(folder: SweepFolder, reader: TrialReader | None = None) -> Comparison:
@@ -99,3 +98,24 @@ def load_comparison(folder: SweepFolder, reader: TrialReader | None = None) -> C
         baseline=best_of((one for one in configurations if one.arm == state["baseline"]), mode=mode),
         best=best_of((one for one in configurations if one.arm != state["baseline"]), mode=mode),
     )
+
+
+def load_comparisons(folders: Sequence[SweepFolder], readers: Sequence[TrialReader] | None = None) -> list[Comparison]:
+    """Gather the results of several sweeps, to be seen together: each against its own baseline.
+
+    `readers` are the folders', for one who looks again and again.
+
+    Raises
+    ------
+    InputError
+        Beside the reasons of `load_comparison`: if they are not compared by the same metric.
+    """
+    readers = readers or [TrialReader(folder) for folder in folders]
+    found = [load_comparison(folder, reader) for folder, reader in zip(folders, readers, strict=True)]
+    for one in found[1:]:
+        if one.metric != found[0].metric:
+            raise InputError(
+                f"{one.sweep}: compares by {one.metric}, but {found[0].sweep} by {found[0].metric}; "
+                "only sweeps with the same search.metric stand beside each other"
+            )
+    return found

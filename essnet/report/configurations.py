@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from essnet.config.sweep import SearchConstraint
+from essnet.report.equal_steps import AgainstBaseline, compare_at_equal_steps
 from essnet.report.estimates import Estimate, estimate
 from essnet.report.trials import ComparedTrial
 from essnet.sweep.folder import COMPLETED, FAILED, STOPPED
@@ -34,8 +35,18 @@ class Configuration:
     """The metric that is compared; None while there is no result."""
     missed: float = 0.0
     """By how much the means miss the sweep's constraints, each as a part of its limit; 0: they keep to them."""
-    difference: Estimate | None = None
-    """The value minus the baseline's of the same seed; None where they have no seed in common."""
+    against_baseline: AgainstBaseline | None = None
+    """None where they have no seed in common, or no evaluation by a step that both have taken."""
+
+    @property
+    def difference(self) -> Estimate | None:
+        """Return the value minus the baseline's, of the same seeds and steps."""
+        return self.against_baseline.difference if self.against_baseline else None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its result is of trials that went to their end."""
+        return any(trial.state == COMPLETED for trial in self.counted)
 
     @property
     def first(self) -> ComparedTrial:
@@ -75,6 +86,7 @@ class Configuration:
             "half_width": self.value.half_width if self.value else None,
             "difference": self.difference.mean if self.difference else None,
             "difference_half_width": self.difference.half_width if self.difference else None,
+            "difference_step": self.against_baseline.step if self.against_baseline else None,
             "metrics": dict(self.metrics),
         }
 
@@ -95,7 +107,7 @@ def gather(
     baseline = best_of((one for one in found if one.arm == baseline_arm), mode=mode)
     if baseline is None:
         return tuple(found)
-    return tuple(replace(one, difference=_difference(one, baseline, metric)) for one in found)
+    return tuple(replace(one, against_baseline=_against(one, baseline, metric, mode)) for one in found)
 
 
 def best_of(configurations: Iterable[Configuration], *, mode: str) -> Configuration | None:
@@ -107,9 +119,8 @@ def best_of(configurations: Iterable[Configuration], *, mode: str) -> Configurat
     """
 
     def precedence(one: Configuration) -> tuple[bool, float, int, bool, float]:
-        is_complete = any(trial.state == COMPLETED for trial in one.counted)
         is_broken = any(trial.state in (FAILED, STOPPED) for trial in one.trials)
-        return not is_complete, one.missed, -len(one.seeds), is_broken, rank(one, mode=mode)[1]
+        return not one.is_complete, one.missed, -len(one.seeds), is_broken, rank(one, mode=mode)[1]
 
     return min((one for one in configurations if one.value is not None), key=precedence, default=None)
 
@@ -143,12 +154,10 @@ def _configuration(
     )
 
 
-def _difference(one: Configuration, baseline: Configuration, metric: str) -> Estimate | None:
-    if one is baseline:
-        return Estimate(0.0, None, len(one.counted))
-    of_baseline = {trial.seed: trial.metrics[metric] for trial in baseline.counted}
-    paired = [trial.metrics[metric] - of_baseline[trial.seed] for trial in one.counted if trial.seed in of_baseline]
-    return estimate(paired) if paired else None
+def _against(one: Configuration, baseline: Configuration, metric: str, mode: str) -> AgainstBaseline | None:
+    if one is baseline and one.value is not None:
+        return AgainstBaseline(one.value, one.value, difference=Estimate(0.0, None, len(one.counted)), step=None)
+    return compare_at_equal_steps(one.counted, baseline.counted, metric=metric, mode=mode)
 
 
 def _without_seed(trial: ComparedTrial) -> dict[str, Any]:

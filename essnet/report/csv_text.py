@@ -4,44 +4,61 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any
 
+from essnet.report.columns import Row, rows
 from essnet.report.comparison import Comparison
 
+_TO_BASELINE = ("difference", "difference_step")
 
-def comparison_csv(comparison: Comparison) -> str:
+
+def comparison_csv(comparisons: Sequence[Comparison]) -> str:
     """Return a header and lines of what identifies each, its overrides, its metrics, its difference to the baseline.
 
     A configuration has the means of its metrics, and half the widths of the 95 % intervals of the one that is compared
-    and of the difference; ids, seeds and states of its trials are separated by spaces.
+    and of the difference; ids, seeds and states of its trials are separated by spaces. `difference_step` is the step up
+    to which it was compared where it took other steps than the baseline. Of several sweeps, `sweep` comes first.
     """
     buffer = io.StringIO()
-    lines = _configurations(comparison) if comparison.several_seeds else _trials(comparison)
+    several_seeds = any(comparison.several_seeds for comparison in comparisons)
+    lines = _configurations(comparisons) if several_seeds else _trials(comparisons)
+    if len(comparisons) > 1:
+        names = ["sweep", *(row.comparison.sweep for row in rows(comparisons) for _ in _shown(row, several_seeds))]
+        lines = [[name, *line] for name, line in zip(names, lines, strict=True)]
     csv.writer(buffer, lineterminator="\n").writerows(lines)
     return buffer.getvalue()
 
 
-def _trials(comparison: Comparison) -> list[list[Any]]:
-    overrides = sorted({path for trial in comparison.trials for path in trial.overrides})
-    metrics = _metrics(comparison)
+def _shown(row: Row, several_seeds: bool) -> Sequence[object]:
+    """Return what has a line of its own."""
+    return [row.one] if several_seeds else row.one.trials
+
+
+def _trials(comparisons: Sequence[Comparison]) -> list[list[Any]]:
+    trials = [trial for comparison in comparisons for trial in comparison.trials]
+    overrides = sorted({path for trial in trials for path in trial.overrides})
+    metrics = sorted({name for trial in trials for name in trial.metrics})
     lines: list[list[Any]] = [
-        ["trial_id", "arm", "seed", "state", "steps", "run_id", *overrides, *metrics, "difference"]
+        ["trial_id", "arm", "seed", "state", "steps", "run_id", *overrides, *metrics, *_TO_BASELINE]
     ]
-    for one in comparison.ranked():
-        for trial in one.trials:
+    for row in rows(comparisons):
+        values = row.one.to_json()
+        for trial in row.one.trials:
             lines.append([trial.trial_id, trial.arm, trial.seed, trial.state, trial.steps, trial.run_id])
             lines[-1] += [trial.overrides.get(path) for path in overrides]
             lines[-1] += [trial.metrics.get(name) for name in metrics]
-            lines[-1].append(one.difference.mean if one.difference else None)
+            lines[-1] += [values[key] for key in _TO_BASELINE]
     return lines
 
 
-def _configurations(comparison: Comparison) -> list[list[Any]]:
-    overrides = sorted({path for one in comparison.configurations for path in one.overrides})
-    metrics = _metrics(comparison)
-    widths = ["half_width", "difference", "difference_half_width"]
+def _configurations(comparisons: Sequence[Comparison]) -> list[list[Any]]:
+    found = [row.one for row in rows(comparisons)]
+    overrides = sorted({path for one in found for path in one.overrides})
+    metrics = sorted({name for one in found for trial in one.trials for name in trial.metrics})
+    widths = ["half_width", *_TO_BASELINE, "difference_half_width"]
     lines: list[list[Any]] = [["trial_ids", "arm", "seeds", "states", "steps", *overrides, *metrics, *widths]]
-    for one in comparison.ranked():
+    for one in found:
         values = one.to_json()
         states = [trial.state for trial in one.trials]
         lines.append([" ".join(values["trials"]), one.arm, " ".join(map(str, one.seeds)), " ".join(states), one.steps])
@@ -49,7 +66,3 @@ def _configurations(comparison: Comparison) -> list[list[Any]]:
         lines[-1] += [one.metrics.get(name) for name in metrics]
         lines[-1] += [values[key] for key in widths]
     return lines
-
-
-def _metrics(comparison: Comparison) -> list[str]:
-    return sorted({name for trial in comparison.trials for name in trial.metrics})

@@ -14,13 +14,12 @@ from matplotlib.figure import Figure
 from essnet.atomic_files import write_atomically
 from essnet.report.comparison import Comparison
 from essnet.report.configurations import Configuration
+from essnet.report.palette import COLOURS
+from essnet.report.pareto import MEMORY_MIB
 
-_MEMORY_MIB = "perf/loss_memory_mib"
 _SHIFT = 0.06
 """Between neighbouring series, in powers of two of d."""
 _MARKERS = "osD^vP*X"
-# Okabe and Ito's palette: told apart by colour-blind people too.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 def save_figure(comparison: Comparison, path: Path) -> None:
@@ -67,13 +66,13 @@ def _draw_over_dim(axes: Axes, comparison: Comparison) -> None:
 
 def _draw_over_memory(axes: Axes, comparison: Comparison) -> None:
     for place, configurations in enumerate(_series(comparison).values()):
-        known = [one for one in configurations if _MEMORY_MIB in one.metrics]
-        memory = [one.metrics[_MEMORY_MIB] for one in known]
+        known = [one for one in configurations if MEMORY_MIB in one.metrics]
+        memory = [one.metrics[MEMORY_MIB] for one in known]
         _draw_points(axes, memory, known, **{**_style(place), "linestyle": "none"})
     _draw_baseline(axes, comparison)
     baseline = comparison.baseline
-    if baseline is not None and _MEMORY_MIB in baseline.metrics:
-        _draw_points(axes, [baseline.metrics[_MEMORY_MIB]], [baseline], marker="*", color="black", markersize=11)
+    if baseline is not None and MEMORY_MIB in baseline.metrics:
+        _draw_points(axes, [baseline.metrics[MEMORY_MIB]], [baseline], marker="*", color="black", markersize=11)
     axes.set_xlim(left=0)
     axes.set(xlabel="memory of output layer and loss (MiB)", title="What they cost")
 
@@ -102,7 +101,7 @@ def _draw_baseline(axes: Axes, comparison: Comparison) -> None:
 def _style(place: int) -> dict[str, Any]:
     return {
         "marker": _MARKERS[place % len(_MARKERS)],
-        "color": _COLOURS[place % len(_COLOURS)],
+        "color": COLOURS[place % len(COLOURS)],
         "linewidth": 1.5,
         "markersize": 6,
     }

@@ -8,21 +8,31 @@ from essnet.atomic_files import write_atomically, write_json
 from essnet.report.answer import answer
 from essnet.report.comparison import Comparison
 from essnet.report.csv_text import comparison_csv
+from essnet.report.json_values import comparison_json
 from essnet.tracking import RunStore
 
 
 def publish(comparison: Comparison, folder: Path, *, store: RunStore) -> None:
-    """Write `comparison.json`, `comparison.csv` and, once there is a result, `comparison.png`; log them to MLflow."""
-    write_json(folder / "comparison.json", comparison.to_json())
-    text = comparison_csv(comparison)
-    write_atomically(folder / "comparison.csv", lambda path: path.write_text(text, encoding="utf-8"))
-    names = ["comparison.json", "comparison.csv"]
-    if comparison.baseline is not None and comparison.best is not None:
-        from essnet.report.figure import save_figure
+    """Write the comparison's files into the sweep's folder, and log them to MLflow."""
+    paths = write_files(comparison, folder)
+    if comparison.parent_run_id is not None:
+        for path in paths:
+            store.log_artifact(comparison.parent_run_id, path, "report")
+        store.describe(comparison.parent_run_id, answer(comparison))
 
+
+def write_files(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write `comparison.json`, `.csv`, `.html` and, once there is a result, `.png`; return which."""
+    # They take a second to import, and `status` has no need of them.
+    from essnet.report.figure import save_figure
+    from essnet.report.page import write_page
+
+    write_json(folder / "comparison.json", comparison_json([comparison]))
+    text = comparison_csv([comparison])
+    write_atomically(folder / "comparison.csv", lambda path: path.write_text(text, encoding="utf-8"))
+    write_page([comparison], folder / "comparison.html")
+    names = ["comparison.json", "comparison.csv", "comparison.html"]
+    if comparison.baseline is not None and comparison.best is not None:
         save_figure(comparison, folder / "comparison.png")
         names.append("comparison.png")
-    if comparison.parent_run_id is not None:
-        for name in names:
-            store.log_artifact(comparison.parent_run_id, folder / name, "report")
-        store.describe(comparison.parent_run_id, answer(comparison))
+    return [folder / name for name in names]

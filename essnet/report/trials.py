@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import yaml
 
 from essnet.atomic_files import read_json
 from essnet.sweep.folder import ENDED, SweepFolder, TrialRecord
-from essnet.training.result import best_metrics, read_history
+from essnet.training.result import best_of_history, read_history
 
 _JSON_KEYS = (
     "trial_id", "arm", "overrides", "seed", "state", "steps", "metrics", "run_id", "replicates", "failure", "error",
@@ -44,6 +45,8 @@ class ComparedTrial:
     """The searched part of the overrides."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The `objective` block that it ran with; empty before it has begun."""
+    curve: tuple[tuple[int, float], ...] = ()
+    """(step, value) of each evaluation: the metric that is compared, where it is a number."""
 
     @property
     def embedding_dim(self) -> int | None:
@@ -54,6 +57,15 @@ class ComparedTrial:
     def num_neighbours(self) -> int | None:
         """Return k, or None for an objective without neighbours."""
         return self.settings.get("num_neighbours") if self.settings.get("name") in _HAS_NEIGHBOURS else None
+
+    def value_up_to(self, step: int, *, metric: str, mode: str) -> float | None:
+        """Return what `metrics` would have for the metric of `curve` had the trial ended at `step`."""
+        values = [value for at, value in self.curve if at <= step]
+        if not values:
+            return None
+        if metric.startswith("perf/"):  # each time of all steps so far
+            return values[-1]
+        return max(values) if mode == "max" else min(values)
 
     @property
     def failure_line(self) -> str:
@@ -104,7 +116,7 @@ def _read_trial(path: Path, record: TrialRecord, metric: str, mode: str) -> Comp
         seed=record.seed,
         state=record.state,
         steps=history[-1]["step"] if history else 0,
-        metrics=best_metrics(path, metric, mode),
+        metrics=best_of_history(history, metric, mode),
         max_steps=record.max_steps,
         run_id=read_json(path / "run.json").get("run_id"),
         replicates=record.replicates,
@@ -112,6 +124,11 @@ def _read_trial(path: Path, record: TrialRecord, metric: str, mode: str) -> Comp
         error=record.error,
         point=record.point,
         settings=_read_settings(path / "config.yaml"),
+        curve=tuple(
+            (entry["step"], entry["metrics"][metric])
+            for entry in history
+            if math.isfinite(entry["metrics"].get(metric, math.nan))
+        ),
     )
 
 

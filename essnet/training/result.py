@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,12 +65,17 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 
 def best_metrics(directory: Path, metric: str, mode: str) -> dict[str, float]:
-    """Return the metrics of the evaluation that is best by `metric`, with the run's `perf/` figures; {} without any.
+    """Return the metrics of the evaluation that is best by `metric`, with the run's `perf/` figures; {} without any."""
+    return best_of_history(read_history(directory / "history.jsonl"), metric, mode)
+
+
+def best_of_history(entries: Sequence[Mapping[str, Any]], metric: str, mode: str) -> dict[str, float]:
+    """Return the metrics of the best of the evaluations that `read_history` returned; {} where there is none.
 
     The `perf/` figures are the last evaluation's: each time they were those of all steps so far. Where `metric` is
     one of them, the best evaluation is that with the best mIoU, as for the best checkpoint.
     """
-    history = [entry["metrics"] for entry in read_history(directory / "history.jsonl")]
+    history = [entry["metrics"] for entry in entries]
     if metric.startswith("perf/"):
         metric, mode = "val/miou", "max"
     sign = -1 if mode == "max" else 1

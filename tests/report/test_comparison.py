@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 from essnet.config import InputError
-from essnet.report import answer, comparison_csv, comparison_table, load_comparison
+from essnet.report import answer, comparison_csv, comparison_json, comparison_table, load_comparison
 from essnet.report.figure import save_figure
 from essnet.sweep.folder import FAILED, RUNNING, STOPPED, SweepFolder
 from tests.report.sweep_folders import add_trial, make_sweep_folder
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> SweepFolder:
 
 def rendered(folder: SweepFolder, width: int = 80) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(comparison_table(load_comparison(folder)))
+    console.print(comparison_table([load_comparison(folder)]))
     return console.export_text()
 
 
@@ -58,11 +58,11 @@ def test_best_evaluation_last_perf_and_difference(folder: SweepFolder) -> None:
 
 def test_the_answer_names_configuration_difference_and_price(folder: SweepFolder) -> None:
     text = answer(load_comparison(folder))
-    assert text.startswith(
-        "Use embedding_softmax with d = 16, similarity dot: val/miou 0.770 against 0.800 for full_softmax (-0.030), "
-        "2.0 x less memory of output layer and loss, steps 0.50 x as long."
+    assert text == (
+        "Best so far: exact over embeddings with d = 16, similarity dot: 0.770 mIoU against 0.800 for the full softmax "
+        "(-0.030), 2.0 x less output memory, 2.0 x faster steps; one seed each: no winner is named; "
+        "replicate.seeds=[0,1,2] would tell."
     )
-    assert "One run each" in text
 
 
 def test_a_smaller_value_wins_in_mode_min(tmp_path: Path) -> None:
@@ -99,14 +99,13 @@ def test_an_unfinished_or_failed_sweep_says_so(tmp_path: Path) -> None:
     add_trial(folder, 1, "knn", {10: metrics(0.7)}, objective={"name": "knn_softmax"})
     add_trial(folder, 2, "wild", {}, state=FAILED, error="step 3: the loss is nan")
     text = answer(load_comparison(folder))
-    assert text.startswith("Best so far is knn_softmax with d = 12, k = 7")
-    assert "unequal steps (10 and 20)" in text
+    assert text.startswith("Best so far: k-nearest with d = 12, k = 7")
     assert "2 of 4 trials are done, 1 failed." in text
     assert "failed" in rendered(folder, 120)
 
 
 def test_csv_holds_every_trial_and_number(folder: SweepFolder) -> None:
-    rows = list(csv.DictReader(io.StringIO(comparison_csv(load_comparison(folder)))))
+    rows = list(csv.DictReader(io.StringIO(comparison_csv([load_comparison(folder)]))))
     assert [row["trial_id"] for row in rows] == ["000-full", "002-exact", "001-knn"]
     assert float(rows[2]["val/miou"]) == 0.75
     assert rows[2]["objective.embedding_dim"] == "8"
@@ -115,7 +114,7 @@ def test_csv_holds_every_trial_and_number(folder: SweepFolder) -> None:
 
 
 def test_json_keys_that_scripts_rely_on(folder: SweepFolder) -> None:
-    result = load_comparison(folder).to_json()
+    result = comparison_json([load_comparison(folder)])
     assert set(result) >= {"sweep", "directory", "tracking_uri", "parent_run_id", "baseline", "best", "trials"}
     keys = {"trial_id", "arm", "overrides", "seed", "state", "steps", "metrics", "run_id"}
     assert all(set(trial) >= keys for trial in result["trials"])
@@ -155,5 +154,5 @@ def test_a_baseline_that_failed_leaves_the_best_other(tmp_path: Path) -> None:
     add_trial(folder, 0, "full", {}, state=FAILED, error="out of memory")
     add_trial(folder, 1, "exact", {20: metrics(0.7)}, objective={"name": "embedding_softmax"})
     assert answer(load_comparison(folder)).startswith(
-        "Without a result of the baseline, the best is embedding_softmax with d = 12, similarity l2: val/miou 0.700."
+        "Without a result of the baseline, the best is exact over embeddings with d = 12, similarity l2: 0.700 mIoU."
     )

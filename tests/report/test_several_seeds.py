@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from essnet.report import answer, comparison_csv, comparison_table, legend, load_comparison
+from essnet.report import answer, comparison_csv, comparison_json, comparison_table, legend, load_comparison
 from essnet.report.figure import save_figure
 from essnet.sweep.folder import FAILED, RUNNING, SweepFolder
 from tests.report.sweep_folders import add_trial, make_sweep_folder
@@ -47,16 +47,16 @@ def folder(tmp_path: Path) -> SweepFolder:
 
 def rendered(folder: SweepFolder, width: int = 80) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(comparison_table(load_comparison(folder)))
+    console.print(comparison_table([load_comparison(folder)]))
     return console.export_text()
 
 
 def test_the_answer_has_means_intervals_and_says_that_it_is_noise(folder: SweepFolder) -> None:
     # t of 2 degrees is 4.303; the standard deviations are 0.01, 0.01803 and, of the differences, 0.00866
     assert answer(load_comparison(folder)) == (
-        "Use embedding_softmax with d = 12, similarity l2: val/miou 0.805 ± 0.045 (3 seeds) against "
-        "0.810 ± 0.025 (3 seeds) for full_softmax (-0.005 ± 0.022), 4.0 x less memory of output layer and loss, "
-        "steps 1.00 x as long. The difference, of 3 equal seeds, is within noise: its 95 % interval contains 0."
+        "exact over embeddings with d = 12, similarity l2: 0.805 ± 0.045 mIoU against 0.810 ± 0.025 "
+        "for the full softmax (-0.005 ± 0.022), 4.0 x less output memory, steps as fast; "
+        "not distinguishable at 3 seeds."
     )
 
 
@@ -64,15 +64,16 @@ def test_a_difference_that_is_more_than_noise(folder: SweepFolder) -> None:
     add_replicated(folder, 3, "exact", FAR)
     text = answer(load_comparison(folder))
     assert "(-0.100 ± 0.000)" in text
-    assert "of 3 equal seeds, is more than noise: its 95 % interval excludes 0." in text
+    assert text.endswith("worse by more than chance at 3 seeds.")
 
 
 def test_one_common_seed_is_no_interval(folder: SweepFolder) -> None:
     for index in (1, 2):
         add_trial(folder, index, "full", {}, state=FAILED, error="x", seed=index, overrides={"seed": index})
     text = answer(load_comparison(folder))
-    assert "0.800 (1 seed) for full_softmax (-0.010)" in text
-    assert "They have one seed in common" in text
+    assert text.startswith("Best so far: exact")
+    assert "0.805 ± 0.045 (3 seeds) mIoU against 0.800 (1 seed) for the full softmax (-0.010)" in text
+    assert "; one seed in common: no winner is named" in text
     assert "Of the 3 trials of full, 2 failed or stopped early and are not in its mean." in text
 
 
@@ -81,7 +82,8 @@ def test_no_common_seed(folder: SweepFolder) -> None:
         metrics = {"val/miou": 0.8}
         add_trial(folder, index, "full", {20: metrics}, seed=10 + index, overrides={"seed": 10 + index})
     text = answer(load_comparison(folder))
-    assert "for full_softmax. They have no seed in common" in text
+    assert text.startswith("Best so far: exact")
+    assert "; no seed in common, so that the difference may be that of the seeds: no winner is named" in text
 
 
 def test_the_table_has_a_row_a_configuration_in_80_columns(folder: SweepFolder) -> None:
@@ -94,7 +96,7 @@ def test_the_table_has_a_row_a_configuration_in_80_columns(folder: SweepFolder) 
         ["000-full", "-", "-", "3", "0.810", "±", "0.025", "+0.000", "1.00", "1.00"],
         ["003-exact", "12", "-", "3", "0.805", "±", "0.045", "-0.005", "±", "0.022", "1.00", "0.25"],
     ]
-    assert max(map(len, legend(load_comparison(folder)).splitlines())) <= 80
+    assert max(map(len, legend([load_comparison(folder)]).splitlines())) <= 80
 
 
 def test_a_wide_table_cuts_names_and_no_figures(folder: SweepFolder) -> None:
@@ -109,7 +111,7 @@ def test_a_wide_table_cuts_names_and_no_figures(folder: SweepFolder) -> None:
 
 
 def test_csv_has_a_line_a_configuration(folder: SweepFolder) -> None:
-    lines = list(csv.DictReader(io.StringIO(comparison_csv(load_comparison(folder)))))
+    lines = list(csv.DictReader(io.StringIO(comparison_csv([load_comparison(folder)]))))
     assert [line["trial_ids"] for line in lines] == [
         "006-exact", "000-full 001-full 002-full", "003-exact 004-exact 005-exact",
     ]  # fmt: skip
@@ -124,7 +126,7 @@ def test_csv_has_a_line_a_configuration(folder: SweepFolder) -> None:
 
 
 def test_json_has_configurations_beside_the_trials(folder: SweepFolder) -> None:
-    result = load_comparison(folder).to_json()
+    result = comparison_json([load_comparison(folder)])
     assert (result["baseline"], result["best"], len(result["trials"])) == ("000-full", "003-exact", 7)
     assert result["trials"][4]["replicates"] == "003-exact"
     near = result["configurations"][1]
@@ -134,6 +136,7 @@ def test_json_has_configurations_beside_the_trials(folder: SweepFolder) -> None:
     assert [near.pop(key) for key in ("mean", "difference")] == pytest.approx([0.805, -0.005])
     assert near == {
         "arm": "exact", "overrides": {"objective.embedding_dim": 12}, "seeds": [0, 1, 2], "steps": 20,
+        "difference_step": None,
         "trials": ["003-exact", "004-exact", "005-exact"],
     }  # fmt: skip
     assert result["configurations"][2]["half_width"] is None
@@ -143,7 +146,7 @@ def test_json_has_configurations_beside_the_trials(folder: SweepFolder) -> None:
 def test_a_failure_has_its_kind_in_json_and_text(folder: SweepFolder) -> None:
     add_trial(folder, 5, "exact", {}, state=FAILED, error="8 GiB wanted", failure="out_of_memory", seed=2)
     comparison = load_comparison(folder)
-    assert comparison.to_json()["trials"][5]["failure"] == "out_of_memory"
+    assert comparison_json([comparison])["trials"][5]["failure"] == "out_of_memory"
     assert comparison.trials[5].failure_line == "failed: 005-exact: out_of_memory: 8 GiB wanted"
 
 

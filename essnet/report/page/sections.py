@@ -1,0 +1,198 @@
+"""What the page says of one sweep, part by part, in the order in which it stands there."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from essnet.config.errors import InputError
+from essnet.report.answer import answer, describe
+from essnet.report.class_changes import ClassChange, GroupChange, class_changes, group_changes
+from essnet.report.comparison import Comparison
+from essnet.report.configurations import Configuration
+from essnet.report.evaluations import TrialEvaluation, class_name, read_evaluation
+from essnet.report.page.chart import Absent, Chart
+from essnet.report.page.class_chart import class_chart
+from essnet.report.page.cost_chart import cost_chart
+from essnet.report.page.curve_chart import curve_chart
+from essnet.report.page.embedding_chart import embedding_chart
+from essnet.report.page.heat_map import heat_map
+from essnet.report.page.importance_chart import importance_chart
+from essnet.report.page.pictures import PictureRow, picture_rows
+from essnet.report.pareto import MEMORY_MIB, STEP_MS
+from essnet.report.trials import ComparedTrial
+from essnet.sweep.folder import FAILED, SweepFolder
+
+_MOST_CONFUSIONS = 20
+_NO_EVALUATION = "{} left no record of what the best evaluation saw (evaluation/)."
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Both:
+    """Evaluations of best and baseline, pairs of one seed where they have seeds in common."""
+
+    best: Sequence[TrialEvaluation]
+    baseline: Sequence[TrialEvaluation]
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Pixels of one class that were taken for another; None where it is not among the largest of a run."""
+
+    truth: str
+    predicted: str
+    of_baseline: int | None
+    of_best: int | None
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What became of each class, best against baseline."""
+
+    chart: Chart
+    changes: Sequence[ClassChange]
+    groups: Sequence[GroupChange]
+    of: str
+    """Which trials it is the mean of."""
+
+
+@dataclass(frozen=True)
+class SweepPart:
+    """Everything that the page says of a sweep."""
+
+    comparison: Comparison
+    answer: str
+    best: str | None
+    """The best in words."""
+    heat_map: Chart | Absent
+    cost: Sequence[Chart | Absent]
+    curves: Chart | Absent
+    importance: Chart | Absent
+    classes: Classes | Absent
+    pictures: Sequence[PictureRow] | Absent
+    confusions: Sequence[Confusion] | Absent
+    embeddings: Chart | Absent
+    failures: Sequence[ComparedTrial]
+    command: str | None
+    environment: Mapping[str, str]
+
+    @property
+    def charts(self) -> list[Chart]:
+        """Return the charts that are there, in their order."""
+        classes = self.classes.chart if isinstance(self.classes, Classes) else self.classes
+        shown = (self.heat_map, *self.cost, self.curves, self.importance, classes, self.embeddings)
+        return [one for one in shown if isinstance(one, Chart)]
+
+
+def sweep_part(comparison: Comparison) -> SweepPart:
+    """Gather what the page says of a sweep; where a trial left something damaged, the part that needs it says so."""
+    compared = _said(lambda: _evaluations_of_both(comparison))
+    return SweepPart(
+        comparison=comparison,
+        answer=answer(comparison),
+        best=describe(comparison, comparison.best) if comparison.best else None,
+        heat_map=heat_map(comparison),
+        cost=[cost_chart(comparison, figure) for figure in (MEMORY_MIB, STEP_MS)],
+        curves=curve_chart(comparison),
+        importance=importance_chart(comparison),
+        classes=compared if isinstance(compared, Absent) else _classes(compared),
+        pictures=compared if isinstance(compared, Absent) else _said(lambda: _pictures(compared)),
+        confusions=compared if isinstance(compared, Absent) else _confusions(compared),
+        embeddings=_said(lambda: _embeddings(comparison)),
+        failures=[trial for trial in comparison.trials if trial.state == FAILED],
+        command=_command(comparison),
+        environment=_environment(comparison),
+    )
+
+
+def _said(make: Callable[[], T | Absent]) -> T | Absent:
+    """Return what `make` returns, or the reason why it could not."""
+    try:
+        return make()
+    except InputError as error:
+        return Absent(str(error))
+
+
+def _evaluations(comparison: Comparison, one: Configuration) -> dict[int, TrialEvaluation]:
+    """Return seed -> what the trial left behind, of those that did."""
+    folder = SweepFolder(comparison.directory)
+    found = {trial.seed: read_evaluation(folder.trial(trial.trial_id)) for trial in one.counted}
+    return {seed: evaluation for seed, evaluation in found.items() if evaluation is not None}
+
+
+def _evaluations_of_both(comparison: Comparison) -> Both | Absent:
+    """Return the evaluations of best and baseline of equal seeds; without a common seed the first of each."""
+    if comparison.best is None or comparison.baseline is None:
+        return Absent("Best and baseline do not both have a result yet.")
+    best, baseline = (_evaluations(comparison, one) for one in (comparison.best, comparison.baseline))
+    missing = [one.trial_id for one, found in ((comparison.baseline, baseline), (comparison.best, best)) if not found]
+    if missing:
+        return Absent(_NO_EVALUATION.format(" and ".join(missing)))
+    common = [seed for seed in best if seed in baseline]
+    if common:
+        return Both([best[seed] for seed in common], [baseline[seed] for seed in common])
+    return Both(list(best.values())[:1], list(baseline.values())[:1])
+
+
+def _classes(both: Both) -> Classes | Absent:
+    changes = class_changes(both.best, both.baseline)
+    if not changes:
+        return Absent("No class has an IoU under both.")
+    of = ", ".join(
+        f"{mine.trial_id} (step {mine.step}) against {other.trial_id} (step {other.step})"
+        for mine, other in zip(both.best, both.baseline, strict=True)
+    )
+    return Classes(chart=class_chart(changes), changes=changes, groups=group_changes(changes), of=of)
+
+
+def _pictures(both: Both) -> Sequence[PictureRow] | Absent:
+    rows = picture_rows(both.best[0], both.baseline[0])
+    return rows or Absent("The two have no picture of the same image; evaluation.num_pictures says how many there are.")
+
+
+def _confusions(both: Both) -> Sequence[Confusion] | Absent:
+    best, baseline = both.best[0], both.baseline[0]
+    of_best, of_baseline = (
+        {(truth, predicted): pixels for truth, predicted, pixels in one.confusions} for one in (best, baseline)
+    )
+    pairs = of_best.keys() | of_baseline.keys()
+    if not pairs:
+        return Absent("No pixel was taken for another class.")
+    ordered = sorted(pairs, key=lambda pair: (-max(of_best.get(pair, 0), of_baseline.get(pair, 0)), pair))
+    names = {**best.classes, **baseline.classes}
+    return [
+        Confusion(class_name(names, pair[0]), class_name(names, pair[1]), of_baseline.get(pair), of_best.get(pair))
+        for pair in ordered[:_MOST_CONFUSIONS]
+    ]
+
+
+def _embeddings(comparison: Comparison) -> Chart | Absent:
+    if comparison.best is None:
+        return Absent("No configuration beside the baseline has a result yet.")
+    found = list(_evaluations(comparison, comparison.best).values())
+    return embedding_chart(found[0]) if found else Absent(_NO_EVALUATION.format(comparison.best.trial_id))
+
+
+def _command(comparison: Comparison) -> str | None:
+    if comparison.best is None:
+        return None
+    words = ["launch.py", "train", "--from-trial", f"{comparison.sweep}/{comparison.best.trial_id}"]
+    output = comparison.directory.parent
+    if output.name != "runs":  # where commands look by themselves
+        words += ["--output", str(output)]
+    return shlex.join(words)
+
+
+def _environment(comparison: Comparison) -> dict[str, str]:
+    """Return what the sweep noted of where it was begun."""
+    state: Mapping[str, Any] = SweepFolder(Path(comparison.directory)).state()
+    noted = state.get("environment", {})
+    known = {name: str(value) for name, value in noted.items()} if isinstance(noted, dict) else {}
+    if "essnet" not in known and "essnet_version" in state:
+        known = {"essnet": str(state["essnet_version"]), **known}
+    return known

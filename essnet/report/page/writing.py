@@ -1,0 +1,93 @@
+"""The page is put together and written."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from essnet import __version__
+from essnet.atomic_files import write_atomically
+from essnet.report.columns import all_columns, rows
+from essnet.report.comparison import Comparison
+from essnet.report.metric_names import in_words
+from essnet.report.page.chart import Chart
+from essnet.report.page.sections import SweepPart, sweep_part
+from essnet.report.page.static_picture import static_picture
+from essnet.report.tables import legend, table_title
+from essnet.sweep.folder import ENDED
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_page(comparisons: Sequence[Comparison], path: Path) -> None:
+    """Write the comparison of one sweep or several as one HTML file that fetches nothing."""
+    text = page_text(comparisons)
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def page_text(comparisons: Sequence[Comparison]) -> str:
+    """Return the page."""
+    from plotly.offline import get_plotlyjs  # takes a fifth of a second
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    parts = [sweep_part(comparison) for comparison in comparisons]
+    scripts = [_read("tables.js"), str(get_plotlyjs()), _read("charts.js")]
+    return environment.get_template("page.html").render(
+        title=table_title(comparisons),
+        parts=parts,
+        columns=all_columns(comparisons),
+        rows=rows(comparisons),
+        legend=legend(comparisons).splitlines(),
+        metric_names={comparison.sweep: _metric_names(comparison) for comparison in comparisons},
+        in_words=in_words,
+        num_ended=lambda comparison: sum(trial.state in ENDED for trial in comparison.trials),
+        chart_id=_chart_id,
+        picture=_picture,
+        charts=[_for_plotly(part, chart) for part in parts for chart in part.charts],
+        style=_read("page.css"),
+        scripts=scripts,
+        script_hashes=[_hash(script) for script in scripts],
+        version=__version__,
+        written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+    )
+
+
+def _read(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _metric_names(comparison: Comparison) -> list[str]:
+    return sorted({name for trial in comparison.trials for name in trial.metrics})
+
+
+def _chart_id(part: SweepPart, chart: Chart) -> str:
+    return f"{part.comparison.sweep}-{chart.name}"
+
+
+def _for_plotly(part: SweepPart, chart: Chart) -> dict[str, Any]:
+    return {
+        "id": _chart_id(part, chart),
+        "sweep": part.comparison.sweep,
+        "data": chart.traces,
+        "layout": chart.layout,
+        "height": chart.height,
+    }
+
+
+def _picture(chart: Chart) -> str:
+    """Return the chart as the address of a picture that holds all of it."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(static_picture(chart).encode()).decode('ascii')}"
+
+
+def _hash(script: str) -> str:
+    """Return what the page's policy knows a script by: no other one runs."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}'"
