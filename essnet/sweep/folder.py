@@ -1,8 +1,8 @@
 """A sweep's folder: its state as small JSON files that are written atomically and read by anybody.
 
     <output>/<sweep>/
-        sweep.json        the sweep as it was asked for, address of the tracking store, parent run, version
-        comparison.*      JSON, CSV and picture, once it has ended or was interrupted
+        sweep.json        the sweep as it was asked for, address of the tracking store, parent run, where it began
+        comparison.*      JSON, CSV, picture and page, once it has ended or was interrupted
         lock              held by the driver while it runs
         warm_start.json   what is known from earlier sweeps; only with search.warm_start
         measured.json     what trials take of a device; only with resources.packing

@@ -8,6 +8,7 @@ from essnet import __version__
 from essnet.atomic_files import read_json, write_json
 from essnet.config import Sweep
 from essnet.config.overrides import flatten
+from essnet.sweep.environment import environment
 from essnet.sweep.folder import ENDED, FAILED, SweepFolder
 from essnet.sweep.plan import plan_trials
 from essnet.sweep.resumable import saved_configuration
@@ -28,6 +29,7 @@ def start_parent(sweep: Sweep, folder: SweepFolder, store: RunStore) -> str:
         "tracking_uri": store.uri,
         "experiment": store.experiment,
         "parent_run_id": None,
+        "environment": environment(),
         **read_json(folder.path / "sweep.json"),
         "num_trials": len(plan_trials(sweep)),
         "done": False,
