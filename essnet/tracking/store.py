@@ -15,6 +15,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+if os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") == "":
+    del os.environ["MLFLOW_TRACKING_SERVER_CERT_PATH"]  # set and empty, MLflow would trust every certificate
 
 from mlflow import MlflowClient
 from mlflow.entities import Param, Run
