@@ -79,7 +79,7 @@ def read_evaluation(trial_folder: Path) -> TrialEvaluation | None:
     folder = trial_folder / "evaluation"
     path = folder / "evaluation.json"
     content = read_json(path)
-    if not content:
+    if content == {}:
         return None
     try:
         return TrialEvaluation(

@@ -18,10 +18,10 @@ def importance_chart(comparison: Comparison) -> Chart | Absent:
     shares: dict[str, dict[str, float]] = {}
     left_out: list[str] = []
     for arm in places:
-        known = [one for one in comparison.configurations if one.arm == arm and one.is_complete]
-        searched = any(path != "seed" for one in known for path in one.first.point)
-        if not searched:
+        of_arm = [one for one in comparison.configurations if one.arm == arm]
+        if not any(path != "seed" for one in of_arm for path in one.first.point):
             continue
+        known = [one for one in of_arm if one.is_complete]
         if len(known) < FEWEST_POINTS:
             left_out.append(f"{arm} has {len(known)}")
             continue
