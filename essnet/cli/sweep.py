@@ -23,6 +23,7 @@ from essnet.cli.terminal import (
 
 if TYPE_CHECKING:
     from essnet.config import Sweep
+    from essnet.config.loop import TrackingConfig
     from essnet.report import Comparison
     from essnet.sweep.folder import SweepFolder
     from essnet.sweep.resources import Capacity
@@ -141,7 +142,7 @@ def sweep(
                     say=lambda sentence: console.print(sentence, markup=False),
                 )
         finally:
-            comparison, finished = _close(folder, store)
+            comparison, model = _close(folder, store, tracking)
 
     console.print(comparison_table([comparison]))
     console.print(legend([comparison]), markup=False)
@@ -151,9 +152,11 @@ def sweep(
         console.print(trial.failure_line, markup=False)
     ui = f"launch.py ui --output {output}" if tracking.uri is None else store.uri
     console.print(f"folder: {folder.path}    MLflow: {ui}", markup=False)
+    if model is not None:
+        console.print(f"model: {model}", markup=False)
     if as_json:
         print_json(comparison_json([comparison]))
-    if not finished:
+    if not comparison.done:
         console.print("interrupted; go on with --resume")
         raise typer.Exit(130)
     if failed:
@@ -187,9 +190,13 @@ def _capacity(address: str | None, *, output: Path, tracking_uri: str | None) ->
     return cluster_capacity(address, output=output, tracking_uri=tracking_uri)
 
 
-def _close(folder: SweepFolder, store: RunStore) -> tuple[Comparison, bool]:
-    """Publish what the sweep found so far, end its runs, and say whether no trial is left to run."""
+def _close(folder: SweepFolder, store: RunStore, tracking: TrackingConfig) -> tuple[Comparison, str | None]:
+    """Publish what the sweep found so far, with its models once it is done, and end its runs.
+
+    Returns the comparison, and the best model's address in MLflow.
+    """
     from essnet.report import load_comparison
+    from essnet.report.best_models import log_sweep_models
     from essnet.report.publish import publish
     from essnet.sweep.folder import FAILED
     from essnet.sweep.parent_run import end_runs
@@ -197,5 +204,6 @@ def _close(folder: SweepFolder, store: RunStore) -> tuple[Comparison, bool]:
     comparison = load_comparison(folder)
     any_failed = any(trial.state == FAILED for trial in comparison.trials)
     publish(comparison, folder.path, store=store)
+    model = log_sweep_models(comparison, folder, store=store, tracking=tracking) if comparison.done else None
     end_runs(folder, store, status="KILLED" if not comparison.done else "FAILED" if any_failed else "FINISHED")
-    return comparison, comparison.done
+    return comparison, model

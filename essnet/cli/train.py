@@ -105,6 +105,7 @@ def train(
     from essnet.atomic_files import write_atomically, write_json
     from essnet.config import to_yaml
     from essnet.config.overrides import flatten
+    from essnet.report.best_models import log_best_model
     from essnet.tracking import MlflowTracker, RunStore, default_uri
     from essnet.training.interruption import interruption_by_signal
     from essnet.training.overfitting import overfit_trial
@@ -154,8 +155,6 @@ def train(
         )
         if profile:
             check_enough_steps(trial.trainer.max_steps, taken=trainer.step)
-        if trial.tracking.uri is None:
-            output.mkdir(parents=True, exist_ok=True)
         # Before the run's folder is made: a store that does not answer leaves nothing behind.
         store = RunStore(
             trial.tracking.uri or default_uri(output),
@@ -194,6 +193,11 @@ def train(
                     around.enter_context(steps)
                 result = trainer.train()
             status = "KILLED" if result.interrupted else "FINISHED"
+            model = None
+            if result.best_checkpoint is not None and not (result.interrupted or fast_dev_run or overfit is not None):
+                model = log_best_model(
+                    store, run_id, result.best_checkpoint, tracking=trial.tracking, metrics=result.metrics
+                )
         except KeyboardInterrupt:
             status = "KILLED"
             raise
@@ -201,7 +205,7 @@ def train(
             store.end(run_id, status)
 
     if as_json:
-        print_json({"run_id": run_id, **result.to_json()})
+        print_json({"run_id": run_id, "model_uri": model, **result.to_json()})
     if result.interrupted:
         console.print(f"interrupted at step {result.steps}; the same command with --resume goes on", markup=False)
         raise typer.Exit(130)
@@ -210,6 +214,8 @@ def train(
         f"{result.metrics['perf/step_ms']:.0f} ms a step"
     )
     console.print(f"best checkpoint: {result.best_checkpoint}", markup=False)
+    if model is not None:
+        console.print(f"model: {model}", markup=False)
 
 
 def _load(config: str | None, overrides: Sequence[str], from_trial: str | None, output: Path) -> TrialConfig:
