@@ -50,7 +50,8 @@ def check(
     """Say of every node whether it has what a sweep needs, a line for each finding; ok or what to do.
 
     That essnet, torch, ray and mlflow are those of this machine, OUTPUT is the same folder, with locks, and disk,
-    memory and GPUs are there; of SWEEP.yaml, that the data can be read and the tracking server answers.
+    memory and GPUs are there; of SWEEP.yaml, that the data can be read, the tracking server answers, and, in place of
+    OUTPUT, its storage can be written.
 
     Examples:
 
@@ -79,7 +80,13 @@ def check(
                 check_store(uri, output=output, host=own_address())
             except InputError as error:
                 of_all.append(Finding("tracking", False, str(error)))
-        of_nodes = check_nodes(nodes, output=output, paths=_paths(trials), tracking_uri=server)
+        of_nodes = check_nodes(
+            nodes,
+            output=output,
+            paths=_paths(trials),
+            tracking_uri=server,
+            storage=asked.config.storage if asked is not None else None,
+        )
 
     console = people_console(as_json)
     for place, findings in [("all", of_all), *((node.address, of_nodes[node.node_id]) for node in nodes)]:

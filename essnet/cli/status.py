@@ -84,18 +84,21 @@ def list_sweeps(output: Output = DEFAULT_OUTPUT, as_json: Json = False, debug: D
 def _counts(folder: SweepFolder) -> dict[str, Any]:
     from essnet.file_lock import holder
     from essnet.sweep.folder import ENDED, FAILED
+    from essnet.sweep.requests import Requests
 
     state = folder.state()
+    # What `extend` asked for after the sweep's process had gone.
+    not_taken_up = Requests(folder.path).added_trials() - state.get("added_trials", 0)
     records = folder.records()
     states = [record.state for record in records]
     ended = sum(one in (*ENDED, FAILED) for one in states)
     return {
         "sweep": state["name"],
         "directory": str(folder.path.absolute()),
-        "num_trials": state["num_trials"],
+        "num_trials": state["num_trials"] + not_taken_up,
         "ended": ended,
         "failed": states.count(FAILED),
         "replicates": sum(record.replicates is not None for record in records),
-        "finished": bool(state.get("done", ended == state["num_trials"])),
+        "finished": bool(state.get("done", ended == state["num_trials"])) and not not_taken_up,
         "process": holder(folder.path / "lock"),
     }

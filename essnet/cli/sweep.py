@@ -94,7 +94,7 @@ def sweep(
     searched, replicates = trial_counts(asked), replicate_counts(asked)
     counts = {name: searched[name] + replicates[name] for name in searched}
     tracking = asked.trial_config({**asked.arms[0].fixed, **asked.arms[0].first_point()}).tracking
-    capacity = _capacity(address, output=output, tracking_uri=tracking.uri)
+    capacity = _capacity(address, output=output, tracking_uri=tracking.uri, storage=asked.config.storage)
     placement = plan_placement(asked.config.resources, num_trials=sum(counts.values()), capacity=capacity)
     check_devices(asked, gpus=placement.gpus)
     describe_sweep(asked, searched=searched, replicates=replicates, console=console)
@@ -180,14 +180,14 @@ def _bring_back(asked: Sweep, folder: SweepFolder, *, resume: bool) -> StoredSwe
     return stored
 
 
-def _capacity(address: str | None, *, output: Path, tracking_uri: str | None) -> Capacity:
+def _capacity(address: str | None, *, output: Path, tracking_uri: str | None, storage: str | None) -> Capacity:
     from essnet.sweep.resources import this_machine
 
     if address is None:
         return this_machine()
     from essnet.sweep.cluster_capacity import cluster_capacity
 
-    return cluster_capacity(address, output=output, tracking_uri=tracking_uri)
+    return cluster_capacity(address, output=output, tracking_uri=tracking_uri, storage=storage)
 
 
 def _close(folder: SweepFolder, store: RunStore, tracking: TrackingConfig) -> tuple[Comparison, str | None]:

@@ -22,6 +22,10 @@ SHIPPED = ("/*", "!/.", "!/essnet", "__pycache__")
 """Patterns, as those of .gitignore, of what stays behind: all that lies beside the package `essnet` (runs, data, .git,
 virtual environments, ...), and what Python compiled of it."""
 
+WORKERS_ENVIRONMENT = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "600"}
+"""A worker that is to run the next trial waits so long, and not two seconds, for one that was stopped to end: it may
+still be writing what it leaves."""
+
 _ANSWER_SECONDS = 5.0
 
 
@@ -92,7 +96,11 @@ def shipped_code() -> dict[str, Any]:
     As `working_dir`: with `py_modules` Ray would still put the folder from which the driver was started first on the
     path of every worker, and on another node another checkout may lie there.
     """
-    return {"working_dir": str(Path(essnet.__file__).parent.parent), "excludes": list(SHIPPED)}
+    return {
+        "working_dir": str(Path(essnet.__file__).parent.parent),
+        "excludes": list(SHIPPED),
+        "env_vars": dict(WORKERS_ENVIRONMENT),
+    }
 
 
 def alive_nodes() -> list[ClusterNode]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from essnet.config import InputError
 from essnet.sweep.cluster import ClusterNode
-from essnet.sweep.node_facts import look_around, versions, visit
+from essnet.sweep.node_facts import look_around, versions, visit, visit_storage
 from essnet.sweep.node_findings import Expected, Finding, judge
 from essnet.sweep.shared_output import probe_folder, problem_with_output
+from essnet.sweep.shared_storage import probe_storage, problem_with_storage
 
 ANSWER_SECONDS = 120.0
 """A worker has to start there, and to import torch from a disk that may be slow."""
@@ -27,6 +29,7 @@ def check_nodes(
     output: Path,
     paths: Sequence[str] = (),
     tracking_uri: str | None = None,
+    storage: str | None = None,
     seconds: float = ANSWER_SECONDS,
 ) -> dict[str, list[Finding]]:
     """Look at nodes of the cluster, which must be joined, and return what was found, by the node's id.
@@ -41,16 +44,19 @@ def check_nodes(
         Files and folders that its trials read.
     tracking_uri
         Address of its tracking server; None: there is none to ask.
+    storage
+        The sweep's; None: nodes have to share `output`.
     seconds
         How long a node may take to answer.
 
     Raises
     ------
     InputError
-        If this process cannot write `output` itself.
+        If this process cannot write `output`, or the storage, itself.
     """
-    with probe_folder(output) as probe:
-        question = {"probe": str(probe), "paths": list(paths), "tracking_uri": tracking_uri}
+    with probe_folder(output) as probe, probe_storage(storage) if storage else nullcontext() as key:
+        place = (storage, key) if storage and key else None
+        question = {"probe": str(probe), "paths": list(paths), "tracking_uri": tracking_uri, "storage": place}
         answers = _ask(nodes, look_around, question, seconds=seconds)
         found = {}
         for node in nodes:
@@ -58,7 +64,7 @@ def check_nodes(
             if isinstance(answer, _NoAnswer):
                 found[node.node_id] = [Finding("node", False, answer.reason)]
             else:
-                expected = Expected(node, versions=versions(), output=output, probe=probe)
+                expected = Expected(node, versions=versions(), output=output, probe=probe, storage=place)
                 found[node.node_id] = judge(answer, expected)
         return found
 
@@ -80,6 +86,25 @@ def check_shared_output(nodes: Sequence[ClusterNode], output: Path) -> None:
             problem = problem_with_output(answer, output=output, probe=probe, node_id=node.node_id)
             if problem is not None:
                 raise InputError(f"--output: {node.address}: {problem}")
+
+
+def check_shared_storage(nodes: Sequence[ClusterNode], storage: str) -> None:
+    """Check that all nodes of the cluster, which must be joined, read and write a storage.
+
+    Raises
+    ------
+    InputError
+        If one does not; names the first.
+    """
+    with probe_storage(storage) as key:
+        answers = _ask(nodes, visit_storage, {"storage": (storage, key)}, seconds=ANSWER_SECONDS)
+        for node in nodes:
+            answer = answers[node.node_id]
+            if isinstance(answer, _NoAnswer):
+                raise InputError(f"--address: {node.address}: {answer.reason}")
+            problem = problem_with_storage(answer, address=storage, key=key, node_id=node.node_id)
+            if problem is not None:
+                raise InputError(f"storage: {node.address}: {problem}")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,9 @@ BROKEN = "error"
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def look_around(*, probe: str, node_id: str, paths: Sequence[str], tracking_uri: str | None) -> dict[str, Any]:
+def look_around(
+    *, probe: str, node_id: str, paths: Sequence[str], tracking_uri: str | None, storage: tuple[str, str] | None = None
+) -> dict[str, Any]:
     """Return what this machine has, as plain values: those of another version of essnet are understood too.
 
     Parameters
@@ -39,10 +41,16 @@ def look_around(*, probe: str, node_id: str, paths: Sequence[str], tracking_uri:
         Of files and folders that trials read.
     tracking_uri
         Address of the tracking server; None: there is none to ask.
+    storage
+        Its address, and the folder in it that `probe_storage` made; None: nodes share the output folder instead.
     """
     facts: dict[str, Callable[[], Any]] = {
         "versions": versions,
-        "output": lambda: visit(probe=probe, node_id=node_id),
+        **(
+            {"output": lambda: visit(probe=probe, node_id=node_id)}
+            if storage is None
+            else {"storage": lambda: visit_storage(storage=storage, node_id=node_id)}
+        ),
         "disk": lambda: {path: shutil.disk_usage(path).free for path in _disks(Path(probe))},
         "memory": _free_memory,
         "gpus": _seen_gpus,
@@ -82,6 +90,22 @@ def visit(*, probe: str, node_id: str) -> str | None:
         (folder / node_id).touch()
     except OSError as error:
         return error.strerror or str(error)
+    return None
+
+
+def visit_storage(*, storage: tuple[str, str], node_id: str) -> str | None:
+    """Leave a file in the folder of a storage that the driver made; return what is wrong with it here, or None."""
+    from essnet.sweep.storage import Storage, StorageError
+
+    address, folder = storage
+    try:
+        there = Storage(address)
+        there.read(f"{folder}/{DRIVER_FILE}")
+        there.write(f"{folder}/{node_id}", b"")
+    except FileNotFoundError:
+        return ABSENT
+    except StorageError as error:
+        return str(error)
     return None
 
 

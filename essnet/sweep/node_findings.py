@@ -10,6 +10,7 @@ from typing import Any
 from essnet.sweep.cluster import ClusterNode
 from essnet.sweep.node_facts import BROKEN
 from essnet.sweep.shared_output import problem_with_output
+from essnet.sweep.shared_storage import problem_with_storage
 
 _GIB = 2**30
 _ENOUGH_DISK_GIB = 5
@@ -35,6 +36,8 @@ class Expected:
     output: Path
     probe: Path
     """The folder in `output` that the node was to visit."""
+    storage: tuple[str, str] | None = None
+    """Address of the storage, and the folder in it that the node was to visit."""
 
 
 def judge(facts: Mapping[str, Any], expected: Expected) -> list[Finding]:
@@ -66,6 +69,13 @@ def _output(visited: str | None, expected: Expected) -> _Verdict:
     output, node_id = expected.output, expected.node.node_id
     problem = problem_with_output(visited, output=output, probe=expected.probe, node_id=node_id)
     return problem is None, problem or f"{output} is the same folder there"
+
+
+def _storage(visited: str | None, expected: Expected) -> _Verdict:
+    assert expected.storage is not None  # else it is not asked for
+    address, key = expected.storage
+    problem = problem_with_storage(visited, address=address, key=key, node_id=expected.node.node_id)
+    return problem is None, problem or f"{address} can be read and written there"
 
 
 def _data(problems: dict[str, str | None], expected: Expected) -> _Verdict:
@@ -108,6 +118,7 @@ def _gpus(seen: int, expected: Expected) -> _Verdict:
 _JUDGES: dict[str, Callable[[Any, Expected], _Verdict]] = {
     "versions": _versions,
     "output": _output,
+    "storage": _storage,
     "data": _data,
     "tracking": _tracking,
     "disk": _disk,

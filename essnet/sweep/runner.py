@@ -26,7 +26,7 @@ from ray import tune
 
 from essnet.config import Sweep
 from essnet.sweep.callback import SweepCallback
-from essnet.sweep.cluster import join_cluster
+from essnet.sweep.cluster import WORKERS_ENVIRONMENT, join_cluster
 from essnet.sweep.folder import ENDED, PENDING, RUNNING, STOPPED, SweepFolder
 from essnet.sweep.measured_packing import measure_packing
 from essnet.sweep.packing import unpacked
@@ -62,6 +62,7 @@ def run_sweep(
     _settle(folder)
     _note_stopped(folder)
     parent_run_id = start_parent(sweep, folder, store)
+    folder.note(added_trials=sweep.added_trials)
     tracking = {
         "uri": store.uri,
         "experiment": store.experiment,
@@ -82,6 +83,7 @@ def run_sweep(
     if address is not None:
         join_cluster(address)
     else:
+        os.environ.update(WORKERS_ENVIRONMENT)  # workers here inherit it
         ray.init(
             address="local",  # not a cluster that the environment happens to name
             num_cpus=placement.total_cpus,

@@ -113,6 +113,11 @@ class Storage:
                 except FileNotFoundError:
                     continue
 
+    def remove_folder(self, folder: str) -> None:
+        """Remove what a file system, unlike a bucket, keeps of a folder whose files are gone."""
+        with self._telling():
+            self._files.delete_dir(folder)
+
     def check(self) -> None:
         """Write, read and remove a small file."""
         key = f".essnet-probe-{token_hex(8)}"

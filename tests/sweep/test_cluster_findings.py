@@ -10,9 +10,19 @@ import pytest
 from essnet.config import InputError
 from essnet.file_lock import hold
 from essnet.sweep.cluster import ClusterNode
-from essnet.sweep.node_facts import ABSENT, BROKEN, NOT_LOCKED, look_around, unreadable, versions, visit
+from essnet.sweep.node_facts import (
+    ABSENT,
+    BROKEN,
+    NOT_LOCKED,
+    look_around,
+    unreadable,
+    versions,
+    visit,
+    visit_storage,
+)
 from essnet.sweep.node_findings import Expected, judge
 from essnet.sweep.shared_output import probe_folder
+from essnet.sweep.shared_storage import probe_storage, problem_with_storage
 
 GIB = 2**30
 VERSIONS = {"essnet": "0.1.0+abc", "torch": "2.14.1", "ray": "2.60.0", "mlflow": "3.17.2"}
@@ -136,3 +146,36 @@ def test_one_fact_that_cannot_be_found_leaves_the_others(monkeypatch: pytest.Mon
     facts = look_around(probe=str(tmp_path), node_id="a", paths=[], tracking_uri=None)
     assert facts["gpus"] == {BROKEN: "ImportError: libcudart.so"}
     assert facts["versions"] == versions()
+
+
+def test_a_storage_stands_in_for_a_shared_output(tmp_path: Path) -> None:
+    address = str(tmp_path / "storage")
+    node = ClusterNode("a", "10.0.0.1", cpus=16, gpus=2)
+    with probe_folder(tmp_path) as probe, probe_storage(address) as key:
+        facts = look_around(
+            probe=str(probe), node_id="a", paths=[str(tmp_path)], tracking_uri=None, storage=(address, key)
+        )
+        expected = Expected(node, versions=versions(), output=tmp_path, probe=probe, storage=(address, key))
+        found = {finding.name: finding for finding in judge(facts, expected)}
+        assert "output" not in found
+        assert (found["storage"].ok, found["storage"].text) == (True, f"{address} can be read and written there")
+        # What another folder of the same name, on another machine, would say.
+        elsewhere = visit_storage(storage=(str(tmp_path / "elsewhere"), key), node_id="b")
+        assert elsewhere == ABSENT
+        problem = problem_with_storage(elsewhere, address=address, key=key, node_id="b")
+        assert problem is not None
+        assert problem.startswith(f"{address} is another place there, or none")
+        assert problem_with_storage(None, address=address, key=key, node_id="b") == problem
+        refused = problem_with_storage("ACCESS_DENIED", address=address, key=key, node_id="b")
+        assert refused is not None
+        assert refused.startswith("cannot be reached there (ACCESS_DENIED); start Ray there with the same keys")
+    assert list((tmp_path / "storage").iterdir()) == []
+
+
+def test_a_storage_that_cannot_be_probed(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(InputError, match=r"^storage: .*/file: .*; mend it, or give another storage=\.\.\.$"),
+        probe_storage(str(tmp_path / "file")),
+    ):
+        pass
