@@ -63,7 +63,7 @@ def drawn_sizes(page: Page) -> dict[str, tuple[float, float]]:
     found: dict[str, tuple[float, float]] = {}
     for place in page.locator(".chart.drawn .live").all():
         box = place.locator("svg.main-svg").first.bounding_box()
-        name = str(place.get_attribute("id")).removeprefix("study-")
+        _, name = str(place.get_attribute("id")).split("-", 1)  # behind the sweep's
         found[name] = (box["width"], box["height"]) if box else (0, 0)
     return found
 
