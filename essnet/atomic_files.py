@@ -51,17 +51,24 @@ def write_json(path: Path, content: object) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def write_png(path: Path, picture: Image) -> None:
-    """Write a picture atomically, making the folder where it is missing."""
+def write_png(path: Path, picture: Image, *, quickly: bool = False) -> None:
+    """Write a picture atomically, making the folder where it is missing.
+
+    `quickly` is for photographs: a third of the time, for files that are a few per cent larger.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda temporary: picture.save(temporary, format="png"))
+    level = 1 if quickly else 6
+    write_atomically(path, lambda temporary: picture.save(temporary, format="png", compress_level=level))
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; an empty mapping where there is none. Raises InputError if it is damaged."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object; an empty one where there is none. Raises InputError if it is damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{path}: damaged; expected JSON") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: damaged; expected a JSON object")
+    return content

@@ -36,9 +36,10 @@ def check_writable(folder: Path, *, option: str = "--output") -> None:
         If a file is in the way, or there is no permission.
     """
     way = (folder.absolute(), *folder.absolute().parents)
-    nearest = next(path for path in way if os.path.exists(path))  # Path.exists raises for overlong names
+    nearest = next(path for path in way if os.path.lexists(path))  # Path.exists raises for overlong names
     if not nearest.is_dir():
-        raise InputError(f"{option}: cannot write below {nearest}, which is a file; choose a folder")
+        what = "a file" if nearest.exists() else "a link to nothing"
+        raise InputError(f"{option}: cannot write below {nearest}, which is {what}; choose a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise InputError(f"{option}: {nearest} cannot be written; choose another folder")
 

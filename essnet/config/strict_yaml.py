@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ MAX_BYTES = 1_000_000
 """Largest configuration file that is read; a file beyond it is not a configuration."""
 
 
+_MOST_VALUES = 100_000
+"""Values of a file with its aliases written out: a kilobyte of them can stand for more than any memory holds."""
+_MOST_LEVELS = 50
+"""Of blocks and lists in one another."""
 _MAX_INT = 2**63 - 1  # what tensors, JSON readers and databases hold
 _MAX_INT_DIGITS = 100
 
@@ -120,13 +125,47 @@ def parse_yaml(text: str, *, source: str) -> Any:
     """
     try:
         # StrictLoader derives from SafeLoader: no Python object can be asked for.
-        return yaml.load(text, Loader=StrictLoader)
+        loader = StrictLoader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _check_size(node)
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}" if mark is not None else ""
         raise InputError(f"{source}{where}: {error.problem or error.context or 'not valid YAML'}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise InputError(f"{source}: more than {_MOST_LEVELS} blocks in one another; no configuration has") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{source}: not valid YAML ({first_line(error)})") from None
+
+
+def _check_size(node: yaml.Node) -> None:
+    """Refuse more values and levels, with aliases written out, than any configuration has."""
+    known: dict[yaml.Node, tuple[int, int]] = {}
+
+    def size_of(node: yaml.Node) -> tuple[int, int]:
+        if node in known:
+            return known[node]
+        known[node] = values, levels = 1, 1  # while at it: one that holds itself is the constructor's to refuse
+        if isinstance(node, yaml.CollectionNode):
+            pairs = isinstance(node, yaml.MappingNode)
+            inner = [size_of(part) for part in (chain(*node.value) if pairs else node.value)]
+            values += sum(of_part for of_part, _ in inner)
+            levels += max((of_part for _, of_part in inner), default=0)
+        if values > _MOST_VALUES or levels > _MOST_LEVELS:
+            found = f"{_MOST_VALUES:,} values" if values > _MOST_VALUES else f"{_MOST_LEVELS} blocks in one another"
+            raise yaml.composer.ComposerError(
+                None, None, f"more than {found}, with aliases written out; no configuration has", node.start_mark
+            )
+        known[node] = values, levels
+        return values, levels
+
+    size_of(node)
 
 
 def dump_yaml(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,9 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from essnet.config.errors import InputError
 from essnet.data.plain_png import read_plain_png
+
+# Pillow warns of half as many pixels as it refuses: an aerial photograph may have them.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -129,6 +133,9 @@ def _named(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise InputError(f"{path}: not found") from None
+    except Image.DecompressionBombError:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise InputError(f"{path}: has more than {most:,} pixels; no picture of a data set has") from None
     except UnidentifiedImageError:
         reason = "it is empty" if path.is_file() and path.stat().st_size == 0 else "no format that is known"
         raise InputError(f"{path}: cannot be read as an image ({reason})") from None

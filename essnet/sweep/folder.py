@@ -25,6 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from essnet.atomic_files import read_json, write_json
 from essnet.config import InputError
 from essnet.file_lock import HeldByOther, hold
@@ -32,7 +34,16 @@ from essnet.file_lock import HeldByOther, hold
 PENDING, RUNNING, COMPLETED, STOPPED, FAILED = "PENDING", "RUNNING", "COMPLETED", "STOPPED", "FAILED"
 ENDED = (COMPLETED, STOPPED)
 """States in which a trial is never run again. STOPPED: ended early by the scheduler."""
-_STATE_KEYS = ("name", "baseline", "metric", "mode", "num_trials", "tracking_uri", "parent_run_id")
+_STATE: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "baseline": (str,),
+    "metric": (str,),
+    "mode": (str,),
+    "num_trials": (int,),
+    "tracking_uri": (str,),
+    "parent_run_id": (str, type(None)),
+}
+"""What `sweep.json` must have, and of which types."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +87,13 @@ class SweepFolder:
         if not path.is_file():
             raise InputError(f"{self.path}: is no sweep's folder (no sweep.json in it)")
         state = read_json(path)
-        missing = [key for key in _STATE_KEYS if not isinstance(state, dict) or key not in state]
+        missing = [key for key in _STATE if key not in state]
         if missing:
             raise InputError(f"{path}: damaged; {', '.join(missing)} missing")
-        return dict(state)
+        for key, types in _STATE.items():
+            if not isinstance(state[key], types):
+                raise InputError(f"{path}: damaged; {key} is {state[key]!r:.80}")
+        return state
 
     def note(self, **values: Any) -> None:
         """Change values of `sweep.json`."""
@@ -121,8 +135,15 @@ class SweepFolder:
             ) from None
 
 
+_RECORD = TypeAdapter(TrialRecord)
+
+
 def _read_record(path: Path) -> TrialRecord:
     try:
-        return TrialRecord(**read_json(path))
-    except TypeError:
-        raise InputError(f"{path}: damaged; expected the record of a trial") from None
+        record = _RECORD.validate_python(read_json(path))
+    except ValidationError as error:
+        key = ".".join(map(str, error.errors()[0]["loc"]))
+        raise InputError(f"{path}: damaged; expected the record of a trial ({key})") from None
+    if record.trial_id != path.parent.name:  # which becomes a path again
+        raise InputError(f"{path}: damaged; it is the record of {record.trial_id!r:.80}")
+    return record

@@ -25,6 +25,7 @@ from essnet.checksums import sha256_of
 from essnet.config import InputError, TrialConfig, load_trial, to_yaml
 from essnet.config.errors import first_line
 from essnet.data import ClassTable
+from essnet.models.tensor_files import load_tensors
 
 FORMAT_VERSION = 1
 _SUMMED = ("model.safetensors", "trainer.pt")
@@ -74,7 +75,7 @@ class Checkpoint:
         path = self.path / "trainer.pt"
         self._check_sum("trainer.pt")
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = load_tensors(path)
         except Exception as error:  # whatever torch.load meets in a damaged file
             raise InputError(f"{path}: damaged ({first_line(error)})") from None
         return state
@@ -89,7 +90,7 @@ class Checkpoint:
             return
         try:
             expected = json.loads(path.read_text(encoding="utf-8"))[name]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{path}: damaged ({first_line(error)})") from None
         if sha256_of(self.path / name) != expected:
             raise InputError(
@@ -135,7 +136,7 @@ def _open(path: Path, files: Sequence[str]) -> Checkpoint:
     _check_format(path / "model.safetensors")
     try:
         classes = ClassTable.from_json(json.loads((path / "classes.json").read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path / 'classes.json'}: damaged ({first_line(error)})") from None
     return Checkpoint(path=path, config=load_trial(path / "config.yaml"), classes=classes)
 

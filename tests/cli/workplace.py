@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.coco_lvis.generated import overlapping
 from tests.data.fixtures import make_folder_dataset, save_mask
+from tests.report.sweep_folders import add_trial, make_sweep_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIAL = """\
@@ -61,12 +63,16 @@ def _configurations(root: Path) -> None:
 
 
 def _data(root: Path) -> None:
+    make_folder_dataset(root / "data", size=(32, 48))
     make_folder_dataset(root / "five-classes", num_classes=5)
     bad = make_folder_dataset(root / "bad-mask")
     for split in ("train", "val"):
         save_mask(bad / "masks" / split / "001.png", np.full((12, 16), 77, np.uint8))
     (root / "words.png").write_text("no image")
     (root / "weights.pt").write_bytes(b"no tensors")
+    overlapping(num_images=4).write(root / "coco")
+    (root / "new.txt").write_text("class 3\nclass 4\n")
+    make_folder_dataset(root / "examples", splits=("train",), size=(32, 32), num_classes=5)
     Image.new("RGB", (32, 32)).save(root / "ok.png")
     Image.new("RGB", (32, 32)).save(root / "folder" / "ok.jpg")
 
@@ -104,3 +110,6 @@ def _outputs(root: Path) -> None:
     for name in ("s", "textures"):
         (root / "used" / name).mkdir(parents=True)
         (root / "used" / name / "sweep.json").write_text(json.dumps({"name": name}))
+    done = make_sweep_folder(root / "runs" / "done")
+    for index, arm in enumerate(("full", "knn", "knn")):
+        add_trial(done, index, arm, {10: {"val/miou": 0.5 + 0.1 * index}, 20: {"val/miou": 0.6}})

@@ -109,9 +109,21 @@ def test_numbers_beyond_64_bits_are_refused(text: str) -> None:
         parse_yaml(f"a: {text}", source="t.yaml")
 
 
-def test_deep_nesting_is_an_error_and_no_crash() -> None:
-    with pytest.raises(InputError, match=r"^t.yaml: not valid YAML \(maximum recursion depth"):
-        parse_yaml("[" * 5000, source="t.yaml")
+DEEP = "a0: &a0 [1]\n" + "".join(f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, 400))
+WIDE = "a0: &a0 [1, 2]\n" + "".join(f"a{level}: &a{level} [*a{level - 1}, *a{level - 1}]\n" for level in range(1, 18))
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "[" * 51 + "]" * 51, DEEP])
+def test_deep_nesting_is_an_error_and_no_crash(text: str) -> None:
+    with pytest.raises(InputError, match=r"^t.yaml.*: more than 50 blocks in one another"):
+        parse_yaml(text, source="t.yaml")
+
+
+def test_aliases_count_as_what_they_stand_for() -> None:
+    with pytest.raises(InputError, match=r"^t.yaml, line \d+: more than 100,000 values, with aliases written out"):
+        parse_yaml(WIDE, source="t.yaml")
+    assert parse_yaml("[" * 50 + "]" * 50, source="t.yaml") is not None
+    assert len(parse_yaml(f"[{'1, ' * 90_000}]", source="t.yaml")) == 90_000
 
 
 def test_other_loaders_keep_their_rules() -> None:

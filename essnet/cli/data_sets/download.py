@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from essnet.cli.progress import show_progress
-from essnet.cli.terminal import Debug, Json, people_console, print_json
+from essnet.cli.terminal import Debug, Json, check_writable, people_console, print_json
 from essnet.config.errors import InputError
 from essnet.progress import Progress
 
@@ -78,6 +78,7 @@ def download(
         for number, step in enumerate(wanted.steps, start=1):
             console.print(f"{number}. {step}", markup=False, soft_wrap=True)
         raise InputError(f"{name}: needs an account, so nothing was downloaded; the steps are above")
+    check_writable(root, option="--root")
     work = plan(wanted, root, keep_archives=keep_archives)
     _print_plan(wanted, work, root, console)
     archives: list[dict[str, Any]]
