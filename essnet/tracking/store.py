@@ -25,6 +25,7 @@ from mlflow.exceptions import MlflowException
 from essnet import __version__
 from essnet.config.errors import InputError, first_line
 from essnet.file_lock import HeldByOther, hold
+from essnet.tracking.database import connect_once
 from essnet.tracking.refusal import why_refused
 
 _PARAMS_PER_BATCH = 100
@@ -67,6 +68,7 @@ class RunStore:
         self.experiment = experiment
         self.artifact_root = artifact_root
         try:
+            connect_once(uri)
             with _only_one_opens(uri):
                 self.client = MlflowClient(tracking_uri=uri)
                 found = self.client.get_experiment_by_name(experiment)
