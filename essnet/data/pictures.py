@@ -99,7 +99,7 @@ def label_sheet(rows: Sequence[LabelledRow], classes: ClassTable) -> Image.Image
             _tile(_coloured(ids, colours), sides=_LABELLED_TILE_SIDE),
         ]
         room = max(_FEWEST_ENTRIES, (tiles[0].height - _SWATCH) // _LEGEND_HEIGHT + 1)
-        lines.append((caption, tiles, _shares(ids, classes, colours, entries=room)))
+        lines.append((caption, tiles, class_shares(ids, classes, colours, entries=room)))
 
     width = max(sum(tile.width + _GAP for tile in tiles) for _, tiles, _ in lines)
     heights = [
@@ -110,7 +110,7 @@ def label_sheet(rows: Sequence[LabelledRow], classes: ClassTable) -> Image.Image
     top = _MARGIN
     for (caption, tiles, legend), height in zip(lines, heights, strict=True):
         font = ImageFont.load_default(15)
-        draw.text((_MARGIN, top), _cut(caption, width, font), fill=_INK, font=font)
+        draw.text((_MARGIN, top), cut_text(caption, width, font), fill=_INK, font=font)
         left, below = _MARGIN, top + _CAPTION_HEIGHT
         for tile in tiles:
             sheet.paste(tile, (left, below))
@@ -121,10 +121,10 @@ def label_sheet(rows: Sequence[LabelledRow], classes: ClassTable) -> Image.Image
     return sheet
 
 
-def _shares(
+def class_shares(
     ids: Tensor, classes: ClassTable, colours: Pixels, *, entries: int
 ) -> list[tuple[str, tuple[int, ...] | None]]:
-    """Line and colour for each class of an image, the largest first; the last line counts those without room."""
+    """Line and colour for each class of labels (H, W), the largest first; the last line counts those without room."""
     labels = ids.cpu().numpy()
     counts = np.bincount(labels[labels != IGNORE_INDEX], minlength=classes.num_classes)
     order = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
@@ -204,11 +204,11 @@ def _entry(
     font = ImageFont.load_default(13)
     if colour is not None:
         draw.rectangle((left, top, left + _SWATCH, top + _SWATCH), fill=colour)
-    text = _cut(name, width - _SWATCH - 14, font)
+    text = cut_text(name, width - _SWATCH - 14, font)
     draw.text((left + _SWATCH + 6, top + _SWATCH / 2), text, fill=_INK, font=font, anchor="lm")
 
 
-def _cut(text: str, room: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def cut_text(text: str, room: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     """The text, shortened with an ellipsis until it is at most `room` pixels wide."""
     if font.getlength(text) <= room:
         return text

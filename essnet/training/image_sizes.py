@@ -10,11 +10,17 @@ from essnet.data.transforms import PADDING_COLOUR
 from essnet.models import SegmentationModel
 
 
+def padded_size(size: tuple[int, int], model: SegmentationModel) -> tuple[int, int]:
+    """Return the nearest (H, W) that the network takes and an image of `size` (H, W) fits into."""
+    multiple, least = model.stride_multiple, model.minimum_side
+    rows, columns = (-(-max(side, least) // multiple) * multiple for side in size)
+    return rows, columns
+
+
 def padded(images: Tensor, model: SegmentationModel) -> Tensor:
     """Pad images (B, 3, H, W) uint8 to the right and below, to the nearest size that the network takes."""
     height, width = images.shape[-2:]
-    multiple, least = model.stride_multiple, model.minimum_side
-    rows, columns = (-(-max(side, least) // multiple) * multiple for side in (height, width))
+    rows, columns = padded_size((height, width), model)
     larger = torch.tensor(PADDING_COLOUR, dtype=images.dtype, device=images.device)[:, None, None].repeat(
         len(images), 1, rows, columns
     )

@@ -1,21 +1,29 @@
-"""Class indices of a single image of any size, and the files that hold them."""
+"""Class indices, and how sure they are, of single images of any size."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 
-from essnet.atomic_files import write_png
-from essnet.data import ClassTable, colour_overlay
 from essnet.models import SegmentationModel
 from essnet.training.image_sizes import padded
+from essnet.training.uncertainty import uncertainty
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Prediction:
+    """What was found of an image."""
+
+    ids: npt.NDArray[np.uint16]
+    """Class index of each pixel, (H, W)."""
+    uncertainty: npt.NDArray[np.float32] | None = None
+    """How little each pixel is like its class, (H, W), as `uncertainty` says; None where it was not asked for."""
+
+
 def predict_image(model: SegmentationModel, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
     """Return the class index of each pixel; the model is in evaluation mode.
 
@@ -23,28 +31,24 @@ def predict_image(model: SegmentationModel, image: npt.NDArray[np.uint8]) -> npt
     -----
     image (H, W, 3) uint8 of any size -> (H, W) uint16.
     """
-    height, width = image.shape[:2]
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
-    batch = padded(pixels.to(next(model.parameters()).device), model)
-    ids = model.output_layer.predict(model(batch), (batch.shape[-2], batch.shape[-1]))[0, :height, :width]
-    return ids.cpu().numpy().astype(np.uint16)
+    return predict_batch(model, [image])[0].ids
 
 
-def result_names(stem: str) -> tuple[str, str]:
-    """Return the names of the files that `save_prediction` writes: class indices, and the picture for people."""
-    return f"{stem}.png", f"{stem}_overlay.png"
-
-
-def save_prediction(
-    image: npt.NDArray[np.uint8], ids: npt.NDArray[np.uint16], classes: ClassTable, stem: Path
-) -> tuple[Path, Path]:
-    """Write `<stem>.png` (16-bit class indices) and `<stem>_overlay.png`; return both paths."""
-    labels, overlay = (stem.with_name(name) for name in result_names(stem.name))
-    write_png(labels, Image.fromarray(ids))
-    coloured = colour_overlay(
-        torch.from_numpy(np.array(image)).permute(2, 0, 1),
-        torch.from_numpy(ids.astype(np.int64)),
-        classes.colours,
+@torch.no_grad()
+def predict_batch(
+    model: SegmentationModel, images: Sequence[npt.NDArray[np.uint8]], *, with_uncertainty: bool = False
+) -> list[Prediction]:
+    """Predict images (H, W, 3) uint8 at once, all of one size when they are `padded`; the model evaluates."""
+    device = next(model.parameters()).device
+    batch = torch.cat([padded(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None], model) for image in images]).to(
+        device
     )
-    write_png(overlay, Image.fromarray(coloured))
-    return labels, overlay
+    outputs = model(batch)
+    ids = model.output_layer.predict(outputs, (batch.shape[-2], batch.shape[-1]))
+    doubts = uncertainty(model.output_layer, outputs, ids).cpu().numpy() if with_uncertainty else None
+    labels = ids.cpu().numpy().astype(np.uint16)
+    found = []
+    for index, (height, width) in enumerate(image.shape[:2] for image in images):
+        doubt = None if doubts is None else doubts[index, :height, :width]
+        found.append(Prediction(ids=labels[index, :height, :width], uncertainty=doubt))
+    return found

@@ -10,7 +10,8 @@ from torch import Tensor
 from essnet.config import InputError
 from essnet.data import PairedFilesDataset, SegmentationDataset
 from essnet.data.loading import ReadsRegions
-from essnet.training.prediction import result_names, save_prediction
+from essnet.training.prediction import Prediction
+from essnet.training.prediction_files import PredictionFiles
 
 
 class SavedPredictions:
@@ -31,7 +32,8 @@ class SavedPredictions:
         self._folder = folder
         self._data = data
         self._crop = crop
-        self._stems = _distinct_stems(data)
+        self._files = PredictionFiles(classes=data.classes)
+        self._stems = _distinct_stems(data, self._files)
         self._next = 0
 
     def add(self, images: Tensor, targets: Tensor, predictions: Tensor) -> None:
@@ -39,10 +41,9 @@ class SavedPredictions:
         self._folder.mkdir(parents=True, exist_ok=True)
         for image, ids in zip(images.cpu(), predictions.cpu(), strict=True):
             height, width = self._size(self._next)
-            save_prediction(
+            self._files.save(
                 image[:, :height, :width].permute(1, 2, 0).numpy(),
-                ids[:height, :width].numpy().astype(np.uint16),
-                self._data.classes,
+                Prediction(ids=ids[:height, :width].numpy().astype(np.uint16)),
                 self._folder / self._stems[self._next],
             )
             self._next += 1
@@ -56,9 +57,9 @@ class SavedPredictions:
         return labels.shape[0], labels.shape[1]
 
 
-def _distinct_stems(data: SegmentationDataset) -> list[str]:
+def _distinct_stems(data: SegmentationDataset, files: PredictionFiles) -> list[str]:
     stems = [Path(data.describe(index)).stem.replace(" ", "-") for index in range(len(data))]
-    names = {name for stem in stems for name in result_names(stem)}
+    names = {name for stem in stems for name in files.names(stem).values()}
     if len(names) == 2 * len(stems):
         return stems
     return [f"{index:06}-{stem}" for index, stem in enumerate(stems)]

@@ -11,7 +11,8 @@ from PIL import Image
 from essnet.data import ClassTable, build_dataset, eval_loader
 from essnet.data.transforms import PADDING_COLOUR
 from essnet.models import SegmentationModel
-from essnet.training.prediction import predict_image, save_prediction
+from essnet.training.prediction import Prediction, predict_batch, predict_image
+from essnet.training.prediction_files import PredictionFiles
 from essnet.training.trial import build_trial
 from tests.data.fixtures import make_folder_dataset
 from tests.training.tiny import tiny_trial
@@ -62,17 +63,49 @@ def test_an_architecture_with_a_smallest_size() -> None:
     assert predict_image(model, picture(40, 130)).shape == (40, 130)
 
 
+@pytest.mark.parametrize("with_uncertainty", [False, True])
+def test_a_batch_is_its_images(model: SegmentationModel, with_uncertainty: bool) -> None:
+    images = [picture(33, 47), picture(48, 48)[::-1], picture(40, 33)]  # padded they are 48 x 48
+    found = predict_batch(model, images, with_uncertainty=with_uncertainty)
+    assert len(found) == 3
+    for image, prediction in zip(images, found, strict=True):
+        assert np.array_equal(prediction.ids, predict_image(model, image))
+        if with_uncertainty:
+            assert prediction.uncertainty is not None
+            assert prediction.uncertainty.shape == image.shape[:2]
+            alone = predict_batch(model, [image], with_uncertainty=True)[0].uncertainty
+            assert alone is not None
+            np.testing.assert_allclose(prediction.uncertainty, alone, rtol=1e-4, atol=1e-5)
+        else:
+            assert prediction.uncertainty is None
+
+
 def test_files_read_back_equal(tmp_path: Path) -> None:
     ids = np.array([[0, 1, 255], [256, 1283, 65535]], np.uint16)
-    image = picture(2, 3)
-    names = tuple(str(index) for index in range(65536))
-    labels, overlay = save_prediction(image, ids, ClassTable(names), tmp_path / "a.b")
-    assert (labels.name, overlay.name) == ("a.b.png", "a.b_overlay.png")
-    with Image.open(labels) as file:
+    doubt = np.array([[0, 0.25, 0.5], [0.75, 1, 1.5]], np.float32)
+    classes = ClassTable(tuple(str(index) for index in range(65536)))
+    files = PredictionFiles(classes=classes, uncertainty="distance", uncertainty_array=True)
+    paths = files.save(picture(2, 3), Prediction(ids=ids, uncertainty=doubt), tmp_path / "below" / "a.b")
+    names = {
+        "labels": "a.b.png",
+        "overlay": "a.b_overlay.png",
+        "uncertainty": "a.b_uncertainty.png",
+        "uncertainty_array": "a.b_uncertainty.npy",
+    }
+    assert {kind: path.name for kind, path in paths.items()} == names
+    assert sorted(path.name for path in (tmp_path / "below").iterdir()) == sorted(names.values())
+    with Image.open(paths["labels"]) as file:
         assert file.mode == "I;16"
         assert np.array_equal(np.asarray(file), ids)
-    with Image.open(overlay) as file:
+    with Image.open(paths["overlay"]) as file:
         assert file.mode == "RGB"
-        assert file.size == (3, 2)
-        assert not np.array_equal(np.asarray(file), image)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.b.png", "a.b_overlay.png"]
+    array = np.load(paths["uncertainty_array"])
+    assert array.dtype == np.float32
+    assert np.array_equal(array, doubt)
+
+
+def test_without_being_asked_there_are_two_files(tmp_path: Path) -> None:
+    files = PredictionFiles(classes=ClassTable(("a",)))
+    assert not files.need_uncertainty
+    files.save(picture(2, 3), Prediction(ids=np.zeros((2, 3), np.uint16)), tmp_path / "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.png", "x_overlay.png"]

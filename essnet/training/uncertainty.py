@@ -1,0 +1,48 @@
+"""How far each pixel is from the class that it was given: what looks like no class is far from all of them."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from essnet.models import EmbeddingOutput
+from essnet.models.output_layers import OutputLayer
+from essnet.neighbours.chunks import default_chunk_bytes, rows_per_chunk
+
+
+def uncertainty_caption(layer: OutputLayer) -> str:
+    """Return what `uncertainty` gives for this layer."""
+    if isinstance(layer, EmbeddingOutput) and layer.similarity != "dot":
+        return "distance to the nearest class embedding"
+    return "1 - probability of the class"
+
+
+@torch.no_grad()
+def uncertainty(layer: OutputLayer, outputs: Tensor, ids: Tensor) -> Tensor:
+    """Return for each pixel how little it is like its class, (B, H, W) float32; 0 is like it.
+
+    For `l2` and `cosine` the Euclidean distance of the pixel's embedding to the class's, which is 1 at some 60
+    degrees. For `dot` and the full softmax, where a distance says nothing, 1 minus the class's probability among all
+    classes. A pixels x classes tensor is held for the full softmax alone, as its prediction does.
+
+    Shapes: outputs (B, K, h, w), ids (B, H, W) int64 as `layer.predict` gave them.
+    """
+    size = (ids.shape[-2], ids.shape[-1])
+    if not isinstance(layer, EmbeddingOutput):
+        logits = F.interpolate(outputs.float(), size=size, mode="bilinear", align_corners=False)
+        return _doubt(logits.gather(1, ids[:, None])[:, 0], logits.logsumexp(dim=1))
+    pixels = layer.comparable_embeddings(outputs, size).permute(0, 2, 3, 1).reshape(-1, outputs.shape[1])
+    classes = layer.comparable_class_embeddings()
+    own = classes[ids.flatten()]
+    if layer.similarity != "dot":
+        distances: Tensor = torch.linalg.vector_norm(pixels - own, dim=1)
+        return distances.view(ids.shape)
+    rows = rows_per_chunk(bytes_per_row=4 * len(classes), chunk_bytes=default_chunk_bytes(classes.device))
+    totals = torch.cat([(part @ classes.T).logsumexp(dim=1) for part in torch.split(pixels, rows)])
+    return _doubt((pixels * own).sum(dim=1), totals).view(ids.shape)
+
+
+def _doubt(logit: Tensor, total: Tensor) -> Tensor:
+    # Not 1 - exp(...), which is 0 in float32 long before the class is sure.
+    return -torch.expm1((logit - total).clamp(max=0))
