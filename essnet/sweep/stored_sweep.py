@@ -4,6 +4,8 @@ comes from there."""
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from essnet.atomic_files import read_json, write_json
 from essnet.config import InputError
 from essnet.sweep.folder import ENDED, FAILED, RUNNING, SweepFolder
 from essnet.sweep.requests import Requests
-from essnet.sweep.snapshot_writer import FILES, SnapshotWriter
+from essnet.sweep.snapshot_writer import FILES, SnapshotWriter, TakenOver
 from essnet.sweep.snapshots import Snapshots
 from essnet.sweep.storage import Storage, StorageError, insist
 from essnet.sweep.stored_trial import STOP
@@ -125,7 +127,7 @@ class StoredSweep:
             thread.join()
             try:
                 self._look()
-            except StorageError as error:
+            except (StorageError, TakenOver) as error:
                 say(f"{error}; --resume brings what is missing here")
 
     def _follow(self, ended: threading.Event, say: Callable[[str], None]) -> None:
@@ -138,6 +140,9 @@ class StoredSweep:
                 if not troubled:
                     say(f"{error}; it is tried again")
                 troubled = True
+            except TakenOver:
+                os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C: what runs here ends
+                return
 
     def _look(self) -> None:
         self.keep()

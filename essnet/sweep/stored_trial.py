@@ -100,7 +100,7 @@ class StoredTrial:
         for path in self._directory.rglob("*"):
             relative = path.relative_to(self._directory)
             hidden = any(part.startswith(".") for part in relative.parts)
-            if path.is_file() and not hidden and relative.parts[0] not in ("checkpoints", "lock"):
+            if path.is_file() and not hidden and relative.parts[0] != "checkpoints" and path.name != "lock":
                 found[str(relative)] = path
         self._writer.keep(FILES, found)
 

@@ -32,8 +32,8 @@ ARMS = {
 def searched(folder: Path, **search: Any) -> tuple[Sweep, SweepFolder]:
     sweep = tiny_sweep(folder, arms=ARMS, search={"algorithm": "optuna", "num_trials": 3, **search})
     state = SweepFolder(folder / "runs")
-    keys = ("name", "baseline", "metric", "mode", "num_trials", "tracking_uri", "parent_run_id")
-    write_json(state.path / "sweep.json", dict.fromkeys(keys, "x"))
+    keys = ("name", "baseline", "metric", "mode", "tracking_uri", "parent_run_id")
+    write_json(state.path / "sweep.json", {**dict.fromkeys(keys, "x"), "num_trials": 4})
     return sweep, state
 
 
