@@ -67,6 +67,11 @@ class PairedFilesDataset(Dataset[tuple[tv_tensors.Image, tv_tensors.Mask]]):
         image = torch.from_numpy(pixels).permute(2, 0, 1)  # channels last in memory, as transforms like it
         return tv_tensors.Image(image), tv_tensors.Mask(torch.from_numpy(targets))
 
+    @property
+    def files(self) -> Sequence[FilePair]:
+        """Paths of all items' files, as text."""
+        return self._files
+
     def pair(self, index: int) -> Pair:
         """The files of an item."""
         image, label = self._files[index]

@@ -85,12 +85,10 @@ class Split(Dataset):
             return
         yield {key: values[key] for key in _WHAT_LABELS_MEAN if key in values}
         if isinstance(data, PairedFilesDataset):
+            beginning = os.path.join(self._config.root, "")
+            yield [[_below(beginning, image), _below(beginning, label)] for image, label in data.files]
             stride = -(-len(data) // _MOST_SIZES)
-            for index in range(len(data)):
-                pair = data.pair(index)
-                for path in (pair.image, pair.mask):
-                    size = os.stat(path).st_size if index % stride == 0 else None
-                    yield [_below(path, self._config.root), size]
+            yield [[os.stat(path).st_size for path in pair] for pair in data.files[::stride]]
 
     @property
     def profile(self) -> dict[str, int]:
@@ -148,5 +146,5 @@ class GeneratedSource(DatasetSource):
         return cls(block, source_dict["split"])
 
 
-def _below(path: Path, root: str) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+def _below(beginning: str, path: str) -> str:
+    return path.removeprefix(beginning) if path.startswith(beginning) else os.path.basename(path)
