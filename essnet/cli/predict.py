@@ -75,7 +75,7 @@ def predict(
     from essnet.training.prediction_inputs import find_inputs
     from essnet.training.prediction_stream import PredictionStream
     from essnet.training.trial import load_model
-    from essnet.training.uncertainty import uncertainty_caption
+    from essnet.training.uncertainty import uncertainty_scale
 
     check_writable(output)
     opened = open_checkpoint(checkpoint)
@@ -88,7 +88,7 @@ def predict(
     files = PredictionFiles(
         classes=opened.classes,
         side_by_side=side_by_side,
-        uncertainty=uncertainty_caption(model.output_layer) if uncertainty else None,
+        uncertainty=uncertainty_scale(model.output_layer) if uncertainty else None,
         uncertainty_array=uncertainty_array,
     )
     check_overwriting(inputs, files, output)

@@ -49,10 +49,10 @@ def overlay_picture(
     return sheet
 
 
-def uncertainty_picture(values: npt.NDArray[np.float32], *, caption: str) -> Image.Image:
-    """Values (H, W) as colours from 0, dark blue, to 1 and above, yellow, and below them a scale with a caption."""
+def uncertainty_picture(values: npt.NDArray[np.float32], *, caption: str, most: float) -> Image.Image:
+    """Values (H, W) as colours, 0 dark blue, `most` and above yellow, and below them a scale with a caption."""
     colours = matplotlib.colormaps[_COLOUR_MAP](np.linspace(0, 1, 256), bytes=True)[:, :3]
-    shown = colours[(np.clip(np.nan_to_num(values, nan=1.0), 0, 1) * 255).round().astype(np.uint8)]
+    shown = colours[(np.clip(np.nan_to_num(values, nan=most) / most, 0, 1) * 255).round().astype(np.uint8)]
     font = _font_for(shown)
     line = round(font.size * _LINE_HEIGHT)
     width = round(max(font.getlength(caption), 20 * font.size)) + line
@@ -63,9 +63,9 @@ def uncertainty_picture(values: npt.NDArray[np.float32], *, caption: str) -> Ima
     length = width - line
     bar = Image.fromarray(colours[None].copy()).resize((length, round(font.size)), Image.Resampling.BILINEAR)
     sheet.paste(bar, (left, top + line))
-    end = "1 and above" if (values > 1).any() else "1"
-    for value, anchor, text in ((0.0, "la", "0"), (0.5, "ma", "0.5"), (1.0, "ra", end)):
-        draw.text((left + value * length, top + line + 1.2 * font.size), text, fill=_INK, font=font, anchor=anchor)
+    for share, anchor in ((0.0, "la"), (0.5, "ma"), (1.0, "ra")):
+        place = (left + share * length, top + line + 1.2 * font.size)
+        draw.text(place, f"{share * most:.2g}", fill=_INK, font=font, anchor=anchor)
     return sheet
 
 

@@ -13,6 +13,7 @@ from essnet.atomic_files import write_atomically, write_png
 from essnet.data import ClassTable
 from essnet.data.overlay_picture import overlay_picture, uncertainty_picture
 from essnet.training.prediction import Prediction
+from essnet.training.uncertainty import UncertaintyScale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,8 @@ class PredictionFiles:
     classes: ClassTable
     side_by_side: bool = False
     """The overlay's picture shows the image beside it."""
-    uncertainty: str | None = None
-    """What the uncertainty is, for the scale of `STEM_uncertainty.png`; None: no such picture."""
+    uncertainty: UncertaintyScale | None = None
+    """The scale of `STEM_uncertainty.png`; None: no such picture."""
     uncertainty_array: bool = False
     """Also `STEM_uncertainty.npy`: (H, W) float32."""
 
@@ -56,7 +57,8 @@ class PredictionFiles:
         write_png(paths["overlay"], overlay, quickly=True)
         if self.uncertainty is not None:
             assert prediction.uncertainty is not None
-            picture = uncertainty_picture(prediction.uncertainty, caption=self.uncertainty)
+            scale = self.uncertainty
+            picture = uncertainty_picture(prediction.uncertainty, caption=scale.caption, most=scale.most)
             write_png(paths["uncertainty"], picture, quickly=True)
         if self.uncertainty_array:
             assert prediction.uncertainty is not None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,20 +14,29 @@ from essnet.models.output_layers import OutputLayer
 from essnet.neighbours.chunks import default_chunk_bytes, rows_per_chunk
 
 
-def uncertainty_caption(layer: OutputLayer) -> str:
+@dataclass(frozen=True)
+class UncertaintyScale:
+    """What the uncertainty of an output layer is."""
+
+    caption: str
+    most: float
+    """A pixel that has this much is like no class at all, and may have more."""
+
+
+def uncertainty_scale(layer: OutputLayer) -> UncertaintyScale:
     """Return what `uncertainty` gives for this layer."""
     if isinstance(layer, EmbeddingOutput) and layer.similarity != "dot":
-        return "distance to the nearest class embedding"
-    return "1 - probability of the class"
+        return UncertaintyScale("distance to the nearest class embedding", most=math.sqrt(2))  # at right angles
+    return UncertaintyScale("1 - probability of the class", most=1.0)
 
 
 @torch.no_grad()
 def uncertainty(layer: OutputLayer, outputs: Tensor, ids: Tensor) -> Tensor:
     """Return for each pixel how little it is like its class, (B, H, W) float32; 0 is like it.
 
-    For `l2` and `cosine` the Euclidean distance of the pixel's embedding to the class's, which is 1 at some 60
-    degrees. For `dot` and the full softmax, where a distance says nothing, 1 minus the class's probability among all
-    classes. A pixels x classes tensor is held for the full softmax alone, as its prediction does.
+    For `l2` and `cosine` the Euclidean distance of the pixel's embedding to the class's. For `dot` and the full
+    softmax, where a distance says nothing, 1 minus the class's probability among all classes. A pixels x classes
+    tensor is held for the full softmax alone, as its prediction does.
 
     Shapes: outputs (B, K, h, w), ids (B, H, W) int64 as `layer.predict` gave them.
     """

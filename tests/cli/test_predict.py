@@ -142,6 +142,10 @@ def test_a_damaged_image_is_named_and_the_others_are_done(
         (["photos/a", "photos/b"], "photos/b/x.jpg: its result x.png would overwrite that of photos/a/x.png; rename"),
         (["photos", "--output", "photos"], "--output: the result a/x.png would overwrite the image photos/a/x.png"),
         (["photos", "photos/y.png"], "photos/y.png: its result y.png would overwrite that of photos/y.png"),
+        (
+            ["photos/y.png", "y_overlay.jpg"],
+            "y_overlay.jpg: its result y_overlay.png would overwrite that of photos/y.png",
+        ),
         (["photos", "empty"], "empty: holds no image or video"),
         (["photos", "--batch-size", "0"], "--batch-size"),
         (["photos", "--every", "-1"], "--every"),
@@ -157,6 +161,7 @@ def test_what_is_refused_before_anything_is_written(
 ) -> None:
     monkeypatch.chdir(photos.parent)
     (photos.parent / "empty").mkdir()
+    (photos.parent / "y_overlay.jpg").write_bytes((photos / "b" / "x.jpg").read_bytes())
     before = files(photos.parent)
     assert predict(checkpoint, *arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()

@@ -68,8 +68,8 @@ def test_on_a_large_image_the_legend_can_be_read() -> None:
 
 
 def test_uncertainty_from_dark_to_light_with_a_scale() -> None:
-    values = np.tile(np.linspace(0, 1, 500, dtype=np.float32), (10, 1))
-    sheet = np.asarray(uncertainty_picture(values, caption="distance"))
+    values = np.tile(np.linspace(0, 1.5, 500, dtype=np.float32), (10, 1))
+    sheet = np.asarray(uncertainty_picture(values, caption="distance", most=1.5))
     lightness = sheet[:10].astype(float) @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(lightness[0]) >= -1.5).all()
     assert lightness[0, -1] - lightness[0, 0] > 150
@@ -79,7 +79,7 @@ def test_uncertainty_from_dark_to_light_with_a_scale() -> None:
 
 def test_what_is_beyond_the_scale_or_no_number_is_at_its_end() -> None:
     values = np.array([[0, 1, 1.7, np.inf, np.nan, -0.1]], np.float32)
-    row = np.asarray(uncertainty_picture(values, caption="distance"))[0, :6]
+    row = np.asarray(uncertainty_picture(values, caption="distance", most=1.0))[0, :6]
     assert (row[1:5] == row[1]).all()
     assert (row[5] == row[0]).all()
     assert not (row[0] == row[1]).all()

@@ -14,6 +14,7 @@ from essnet.models import SegmentationModel
 from essnet.training.prediction import Prediction, predict_batch, predict_image
 from essnet.training.prediction_files import PredictionFiles
 from essnet.training.trial import build_trial
+from essnet.training.uncertainty import UncertaintyScale
 from tests.data.fixtures import make_folder_dataset
 from tests.training.tiny import tiny_trial
 
@@ -84,7 +85,7 @@ def test_files_read_back_equal(tmp_path: Path) -> None:
     ids = np.array([[0, 1, 255], [256, 1283, 65535]], np.uint16)
     doubt = np.array([[0, 0.25, 0.5], [0.75, 1, 1.5]], np.float32)
     classes = ClassTable(tuple(str(index) for index in range(65536)))
-    files = PredictionFiles(classes=classes, uncertainty="distance", uncertainty_array=True)
+    files = PredictionFiles(classes=classes, uncertainty=UncertaintyScale("distance", most=1.0), uncertainty_array=True)
     paths = files.save(picture(2, 3), Prediction(ids=ids, uncertainty=doubt), tmp_path / "below" / "a.b")
     names = {
         "labels": "a.b.png",

@@ -10,7 +10,7 @@ from torch import Tensor
 from essnet.models import EmbeddingOutput
 from essnet.models.output_layers import FullSoftmaxOutput
 from essnet.training import uncertainty as module
-from essnet.training.uncertainty import uncertainty, uncertainty_caption
+from essnet.training.uncertainty import uncertainty, uncertainty_scale
 
 SIZE = (8, 12)
 
@@ -31,7 +31,7 @@ def test_distance_to_the_nearest_class(similarity: str) -> None:
     pixels = layer.comparable_embeddings(outputs, SIZE).permute(0, 2, 3, 1)
     distances = torch.cdist(pixels.reshape(-1, 3).double(), layer.comparable_class_embeddings().double())
     torch.testing.assert_close(found.flatten(), distances.min(dim=1).values.float())
-    assert uncertainty_caption(layer) == "distance to the nearest class embedding"
+    assert uncertainty_scale(layer).caption == "distance to the nearest class embedding"
 
 
 @pytest.mark.parametrize("rows", [1, 5, 1000])
@@ -42,7 +42,7 @@ def test_one_minus_probability_where_there_is_no_distance(rows: int, monkeypatch
     pixels = layer.comparable_embeddings(outputs, SIZE).permute(0, 2, 3, 1)
     probabilities = (pixels.double() @ layer.class_embeddings.double().T).softmax(dim=-1)
     torch.testing.assert_close(found, (1 - probabilities.amax(dim=-1)).float())
-    assert uncertainty_caption(layer) == "1 - probability of the class"
+    assert uncertainty_scale(layer).caption == "1 - probability of the class"
 
 
 def test_the_full_softmax() -> None:
@@ -50,7 +50,7 @@ def test_the_full_softmax() -> None:
     found = uncertainty(layer, outputs, layer.predict(outputs, SIZE))
     probabilities = F.interpolate(outputs.double(), size=SIZE, mode="bilinear", align_corners=False).softmax(dim=1)
     torch.testing.assert_close(found, (1 - probabilities.amax(dim=1)).float())
-    assert uncertainty_caption(layer) == "1 - probability of the class"
+    assert uncertainty_scale(layer).caption == "1 - probability of the class"
 
 
 def test_a_sure_class_is_not_rounded_to_zero() -> None:
