@@ -33,8 +33,11 @@ from essnet.config.errors import InputError
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """The base of all errors of the command line's own grammar; typer gives it no public name."""
 
-_IMPOSSIBLE_PATH = (errno.ENAMETOOLONG, errno.ENOTDIR)
-"""What the system says of a path that can never be there; which of the paths, only the user knows."""
+_IMPOSSIBLE_PATH = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EACCES)
+"""What the system says of a path that can never be there, or is not for this user; which, only the user knows."""
+
+_LONGEST_LINE = 1000
+"""In characters; of a longer one the middle is left out: what is shown of the input may be of any length."""
 
 
 class _Interrupted(Exception):
@@ -113,7 +116,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _fail(code: int, message: str, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"essnet: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    if len(line) > _LONGEST_LINE:
+        line = f"{line[: _LONGEST_LINE // 2]} ... {line[-_LONGEST_LINE // 2 :]}"
+    print(f"essnet: {line}", file=sys.stderr)
     return code
 
 

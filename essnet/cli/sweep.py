@@ -78,6 +78,7 @@ def sweep(
     asked = load_sweep(config, overrides or ())
     if asked.config.name in _TAKEN_NAMES:
         raise InputError(f"name: found {asked.config.name!r}, which {output} uses for something else")
+    check_writable(output)
 
     from essnet.cli.sweep_plan import describe_sweep
     from essnet.sweep.folder import FAILED, SweepFolder

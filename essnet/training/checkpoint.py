@@ -206,5 +206,5 @@ def _check_format(weights: Path) -> None:
             version = int((file.metadata() or {})["format_version"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise InputError(f"{weights}: damaged, or not written by essnet ({first_line(error)})") from None
-    if version > FORMAT_VERSION:
+    if not 1 <= version <= FORMAT_VERSION:
         raise InputError(f"{weights}: format {version}; this version of essnet reads up to {FORMAT_VERSION}")

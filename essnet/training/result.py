@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from essnet.atomic_files import write_atomically
+from essnet.config.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,36 @@ class History:
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """Read `history.jsonl`; a last line that was cut off by a crash is left out."""
+    """Read `history.jsonl`; a last line that was cut off by a crash is left out.
+
+    Raises
+    ------
+    InputError
+        If a line is something else than an evaluation.
+    """
     if not path.is_file():
         return []
-    entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entries.append(json.loads(line))
-        except ValueError:
-            break
+    entries: list[dict[str, Any]] = []
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            if not _is_evaluation(entry):
+                raise InputError(f"{path}: damaged; line {len(entries) + 1} is no evaluation")
+            entries.append(entry)
+    except InputError:
+        raise
+    except (ValueError, RecursionError):
+        pass
     return entries
+
+
+def _is_evaluation(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("step"), int)
+        and isinstance(entry.get("metrics"), dict)
+        and all(isinstance(value, int | float) for value in entry["metrics"].values())
+    )
 
 
 def best_metrics(directory: Path, metric: str, mode: str) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""A folder with one of everything that a command can be given wrongly."""
+"""A folder with one of everything that commands read, all of it sound."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from tests.coco_lvis.generated import overlapping
-from tests.data.fixtures import make_folder_dataset, save_mask
+from tests.data.fixtures import make_folder_dataset
 from tests.report.sweep_folders import add_trial, make_sweep_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,10 +34,10 @@ arms:
 
 
 def make_workplace(root: Path) -> Path:
-    """Fill `root` with configurations, data sets, images and checkpoints, good and bad."""
+    """Fill `root` with configurations, data sets, annotations, images, a checkpoint and sweeps."""
     _configurations(root)
     _data(root)
-    _checkpoints(root)
+    _checkpoint(root)
     _outputs(root)
     return root
 
@@ -51,13 +50,6 @@ def tree(root: Path) -> dict[str, int]:
 def _configurations(root: Path) -> None:
     (root / "t.yaml").write_text(TRIAL)
     (root / "s.yaml").write_text(SWEEP)
-    (root / "misspelt.yaml").write_text(TRIAL.replace("num_neighbours", "num_neighbors"))
-    (root / "misspelt-arm.yaml").write_text(SWEEP.replace("objective.num_neighbours", "objective.num_neighbors"))
-    (root / "endless.yaml").write_text(SWEEP.replace("objective.num_neighbours: {choice", "optimizer.lr: {float"))
-    (root / "empty.yaml").write_text("")
-    (root / "list.yaml").write_text("- 1\n")
-    (root / "binary.yaml").write_bytes(bytes(range(256)))
-    (root / "twice.yaml").write_text(f"{TRIAL}name: again\n")
     (root / "folder").mkdir()
     (root / "file").write_text("not a folder")
 
@@ -65,11 +57,6 @@ def _configurations(root: Path) -> None:
 def _data(root: Path) -> None:
     make_folder_dataset(root / "data", size=(32, 48))
     make_folder_dataset(root / "five-classes", num_classes=5)
-    bad = make_folder_dataset(root / "bad-mask")
-    for split in ("train", "val"):
-        save_mask(bad / "masks" / split / "001.png", np.full((12, 16), 77, np.uint8))
-    (root / "words.png").write_text("no image")
-    (root / "weights.pt").write_bytes(b"no tensors")
     overlapping(num_images=4).write(root / "coco")
     (root / "new.txt").write_text("class 3\nclass 4\n")
     make_folder_dataset(root / "examples", splits=("train",), size=(32, 32), num_classes=5)
@@ -77,7 +64,7 @@ def _data(root: Path) -> None:
     Image.new("RGB", (32, 32)).save(root / "folder" / "ok.jpg")
 
 
-def _checkpoints(root: Path) -> None:
+def _checkpoint(root: Path) -> None:
     command = [
         sys.executable,
         str(ROOT / "launch.py"),
@@ -91,19 +78,7 @@ def _checkpoints(root: Path) -> None:
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     good = Path(json.loads(done.stdout.splitlines()[-1])["last_checkpoint"])
-    for name in ("ck", "truncated", "bad-config", "bad-classes", "bad-trainer", "other-weights", "no-weights"):
-        shutil.copytree(good, root / name)
-    weights = (good / "model.safetensors").read_bytes()
-    (root / "truncated" / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-    (root / "bad-config" / "config.yaml").write_text("name: [")
-    (root / "bad-classes" / "classes.json").write_text("{")
-    (root / "bad-trainer" / "trainer.pt").write_bytes(b"no state")
-    text = (good / "config.yaml").read_text()
-    (root / "other-weights" / "config.yaml").write_text(text.replace("embedding_dim: 4", "embedding_dim: 5"))
-    (root / "no-weights" / "model.safetensors").unlink()
-    shutil.copytree(root / "trained", root / "bad-last", symlinks=True)
-    last = root / "bad-last" / "train" / "tiny-fast-dev-run" / "checkpoints" / good.name
-    (last / "trainer.pt").write_bytes(b"no state")
+    shutil.copytree(good, root / "ck")
 
 
 def _outputs(root: Path) -> None:
