@@ -21,7 +21,7 @@ from essnet.atomic_files import read_json, write_atomically, write_json
 from essnet.config import TrialConfig, to_yaml
 from essnet.file_lock import hold
 from essnet.sweep.trial_log import LOG_FILE, trial_log
-from essnet.sweep.trial_run import start_trial_run
+from essnet.sweep.trial_run import trial_run
 
 CURVES_FILE = "curves.json"
 """In the folder of caches: seconds between evaluations, and curves of mIoU, each of any length."""
@@ -38,27 +38,27 @@ def replay_trial(task: Mapping[str, Any]) -> None:
     with hold(directory / "lock", wait_seconds=60.0), trial_log(directory / LOG_FILE) as logger:
         config = TrialConfig.model_validate(task["trial"])
         write_atomically(directory / "config.yaml", lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
-        tracker = start_trial_run(task, config)
-        curves = read_json(Path(task["cache_dir"]) / CURVES_FILE)
-        curve = curves["curves"][zlib.crc32(task["trial_id"].encode()) % len(curves["curves"])]
-        log_every = config.trainer.log_every_steps
-        steps, every = config.trainer.max_steps, config.evaluation.every_steps or config.trainer.max_steps
-        logger.info("step 0 of %d: training begins", steps)
-        for step in range(every, steps + 1, every):
-            time.sleep(curves["seconds"])
-            for logged in range(step - every + log_every, step + 1, log_every):
-                tracker.log(logged, dict.fromkeys(LOGGED, 1.0))
-            metrics = {**dict.fromkeys(EVALUATED, 1.0), "val/miou": value_at(curve, step / steps)}
-            tracker.log(step, metrics)
-            tracker.flush()
-            progress = {"step": step, "max_steps": steps, "loss": 1.0, "seconds_per_step": 1.0, "pid": os.getpid()}
-            write_json(directory / "progress.json", progress)
-            with (directory / "history.jsonl").open("a", encoding="utf-8") as history:
-                history.write(json.dumps({"step": step, "metrics": metrics}) + "\n")
-            logger.info("step %d: val/miou %.4g", step, metrics["val/miou"])
-            tune.report({"step": step, **metrics})
-        write_json(directory / "result.json", {"steps": steps, "metrics": metrics})
-        logger.info("step %d: done", steps)
+        with trial_run(task, config) as tracker:
+            curves = read_json(Path(task["cache_dir"]) / CURVES_FILE)
+            curve = curves["curves"][zlib.crc32(task["trial_id"].encode()) % len(curves["curves"])]
+            log_every = config.trainer.log_every_steps
+            steps, every = config.trainer.max_steps, config.evaluation.every_steps or config.trainer.max_steps
+            logger.info("step 0 of %d: training begins", steps)
+            for step in range(every, steps + 1, every):
+                time.sleep(curves["seconds"])
+                for logged in range(step - every + log_every, step + 1, log_every):
+                    tracker.log(logged, dict.fromkeys(LOGGED, 1.0))
+                metrics = {**dict.fromkeys(EVALUATED, 1.0), "val/miou": value_at(curve, step / steps)}
+                tracker.log(step, metrics)
+                tracker.flush()
+                progress = {"step": step, "max_steps": steps, "loss": 1.0, "seconds_per_step": 1.0, "pid": os.getpid()}
+                write_json(directory / "progress.json", progress)
+                with (directory / "history.jsonl").open("a", encoding="utf-8") as history:
+                    history.write(json.dumps({"step": step, "metrics": metrics}) + "\n")
+                logger.info("step %d: val/miou %.4g", step, metrics["val/miou"])
+                tune.report({"step": step, **metrics})
+            write_json(directory / "result.json", {"steps": steps, "metrics": metrics})
+            logger.info("step %d: done", steps)
 
 
 def value_at(curve: Sequence[float], part: float) -> float:

@@ -58,3 +58,4 @@ def hold(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
             yield
         finally:
             file.truncate(0)
+            fcntl.flock(file, fcntl.LOCK_UN)  # a process that was forked meanwhile has the file open too

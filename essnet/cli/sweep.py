@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from essnet.cli.terminal import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from essnet.config import Sweep
     from essnet.config.loop import TrackingConfig
     from essnet.report import Comparison
@@ -141,9 +144,10 @@ def sweep(
                     address=address,
                     stored=stored,
                     say=lambda sentence: console.print(sentence, markup=False),
+                    resume_command=_resume_command(config, overrides or (), output=output, address=address),
                 )
         finally:
-            comparison, model = _close(folder, store, tracking)
+            comparison, tracked, model = _close(folder, store, tracking)
 
     console.print(comparison_table([comparison]))
     console.print(legend([comparison]), markup=False)
@@ -157,6 +161,12 @@ def sweep(
         console.print(f"model: {model}", markup=False)
     if as_json:
         print_json(comparison_json([comparison]))
+    if not tracked:
+        console.print(
+            f"MLflow does not answer at {store.uri}; what it lacks is kept in {folder.path}, and sent by "
+            f"`launch.py report {asked.config.name}` or by --resume",
+            markup=False,
+        )
     if not comparison.done:
         console.print("interrupted; go on with --resume")
         raise typer.Exit(130)
@@ -191,20 +201,28 @@ def _capacity(address: str | None, *, output: Path, tracking_uri: str | None, st
     return cluster_capacity(address, output=output, tracking_uri=tracking_uri, storage=storage)
 
 
-def _close(folder: SweepFolder, store: RunStore, tracking: TrackingConfig) -> tuple[Comparison, str | None]:
-    """Publish what the sweep found so far, with its models once it is done, and end its runs.
+def _resume_command(config: Path, overrides: Sequence[str], *, output: Path, address: str | None) -> str:
+    """Return what a person types to go on with this sweep."""
+    words = ["launch.py", "sweep", str(config), *overrides, "--resume"]
+    words += ["--output", str(output)] if output != DEFAULT_OUTPUT else []
+    words += ["--address", address] if address is not None else []
+    return shlex.join(words)
 
-    Returns the comparison, and the best model's address in MLflow.
+
+def _close(folder: SweepFolder, store: RunStore, tracking: TrackingConfig) -> tuple[Comparison, bool, str | None]:
+    """Publish what the sweep found so far, end its runs, and log its models once it is done.
+
+    Returns the comparison, whether the store has all runs, and the best model's address in MLflow.
     """
-    from essnet.report import load_comparison
+    from essnet.report import answer, load_comparison
     from essnet.report.best_models import log_sweep_models
-    from essnet.report.publish import publish
-    from essnet.sweep.folder import FAILED
+    from essnet.report.publish import write_files
     from essnet.sweep.parent_run import end_runs
 
     comparison = load_comparison(folder)
-    any_failed = any(trial.state == FAILED for trial in comparison.trials)
-    publish(comparison, folder.path, store=store)
-    model = log_sweep_models(comparison, folder, store=store, tracking=tracking) if comparison.done else None
-    end_runs(folder, store, status="KILLED" if not comparison.done else "FAILED" if any_failed else "FINISHED")
-    return comparison, model
+    files = write_files(comparison, folder.path)
+    tracked = end_runs(folder, done=comparison.done, answers=[answer(comparison)], artifacts=files)
+    model = None
+    if tracked and comparison.done:
+        model = log_sweep_models(comparison, folder, store=store, tracking=tracking)
+    return comparison, tracked, model

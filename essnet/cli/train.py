@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from essnet.config import TrialConfig
 
+_CLOSING_SECONDS = 20.0
+"""How long the command waits at its end for the store to take the rest."""
+
 
 def train(
     config: Annotated[str | None, typer.Argument(metavar="CONFIG.yaml", help="The trial.", show_default=False)] = None,
@@ -102,11 +105,11 @@ def train(
         TimeRemainingColumn,
     )
 
-    from essnet.atomic_files import write_atomically, write_json
+    from essnet.atomic_files import write_atomically
+    from essnet.cli.train_run import start_train_run, track_result
     from essnet.config import to_yaml
-    from essnet.config.overrides import flatten
     from essnet.report.best_models import log_best_model
-    from essnet.tracking import MlflowTracker, RunStore, default_uri
+    from essnet.tracking import RunStore, default_uri
     from essnet.training.interruption import interruption_by_signal
     from essnet.training.overfitting import overfit_trial
     from essnet.training.step_profile import StepProfile, check_enough_steps
@@ -155,27 +158,21 @@ def train(
         )
         if profile:
             check_enough_steps(trial.trainer.max_steps, taken=trainer.step)
-        # Before the run's folder is made: a store that does not answer leaves nothing behind.
-        store = RunStore(
-            trial.tracking.uri or default_uri(output),
-            trial.tracking.experiment,
-            artifact_root=output / "mlartifacts",
-        )
+        uri, artifact_root = trial.tracking.uri or default_uri(output), output / "mlartifacts"
+        store = None
+        try:
+            # Before the run's folder is made: a store that does not answer leaves nothing behind.
+            store = RunStore(uri, trial.tracking.experiment, artifact_root=artifact_root)
+        except InputError as error:
+            if not resume:
+                raise
+            console.print(f"{error}; training goes on without it", markup=False)
         directory.mkdir(parents=True, exist_ok=True)
         text = to_yaml(trial)
         write_atomically(directory / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
-        run_id = store.start(
-            directory.name,
-            identity={"essnet.kind": "train", "essnet.directory": str(directory)},
-            tags={},
-            params=dict(flatten(trial.model_dump())),
-            resume=resume,
-        )
-        write_json(directory / "run.json", {"run_id": run_id, "tracking_uri": store.uri})
+        tracker = start_train_run(directory, trial, uri=uri, artifact_root=artifact_root, resume=resume)
         status = "FAILED"
         try:
-            tracker = MlflowTracker(store, run_id)
-            tracker.log_artifact(directory / "config.yaml", "")
             trainer.track_with(tracker)
 
             def profiled(text: str, files: tuple[Path, ...]) -> None:
@@ -193,19 +190,29 @@ def train(
                     around.enter_context(steps)
                 result = trainer.train()
             status = "KILLED" if result.interrupted else "FINISHED"
-            model = None
-            if result.best_checkpoint is not None and not (result.interrupted or fast_dev_run or overfit is not None):
-                model = log_best_model(
-                    store, run_id, result.best_checkpoint, tracking=trial.tracking, metrics=result.metrics
-                )
+            if not result.interrupted:
+                track_result(tracker, trial, result)
         except KeyboardInterrupt:
             status = "KILLED"
             raise
         finally:
-            store.end(run_id, status)
+            tracker.end(status)
+            tracked = tracker.close(wait_seconds=_CLOSING_SECONDS)
+            if not tracked:
+                console.print(
+                    f"MLflow does not answer at {uri}; what it lacks is kept in {directory}, and sent by the same "
+                    "command with --resume",
+                    markup=False,
+                )
 
+    model = None
+    ended = not (result.interrupted or fast_dev_run or overfit is not None)
+    if store is not None and tracked and tracker.run_id is not None and result.best_checkpoint is not None and ended:
+        model = log_best_model(
+            store, tracker.run_id, result.best_checkpoint, tracking=trial.tracking, metrics=result.metrics
+        )
     if as_json:
-        print_json({"run_id": run_id, "model_uri": model, **result.to_json()})
+        print_json({"run_id": tracker.run_id, "model_uri": model, **result.to_json()})
     if result.interrupted:
         console.print(f"interrupted at step {result.steps}; the same command with --resume goes on", markup=False)
         raise typer.Exit(130)

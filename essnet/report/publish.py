@@ -1,24 +1,13 @@
-"""Files of a comparison: in the sweep's folder, and as artifacts of its parent run."""
+"""Files of a comparison in the sweep's folder, which become artifacts of its parent run too."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from essnet.atomic_files import write_atomically, write_json
-from essnet.report.answer import answer
 from essnet.report.comparison import Comparison
 from essnet.report.csv_text import comparison_csv
 from essnet.report.json_values import comparison_json
-from essnet.tracking import RunStore
-
-
-def publish(comparison: Comparison, folder: Path, *, store: RunStore) -> None:
-    """Write the comparison's files into the sweep's folder, and log them to MLflow."""
-    paths = write_files(comparison, folder)
-    if comparison.parent_run_id is not None:
-        for path in paths:
-            store.log_artifact(comparison.parent_run_id, path, "report")
-        store.describe(comparison.parent_run_id, answer(comparison))
 
 
 def write_files(comparison: Comparison, folder: Path) -> list[Path]:

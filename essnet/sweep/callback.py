@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,26 +12,21 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from essnet.atomic_files import read_json
-from essnet.config import InputError
 from essnet.sweep.failures import OUT_OF_MEMORY, lost_worker
 from essnet.sweep.folder import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, SweepFolder
 from essnet.sweep.storage import insist
 from essnet.sweep.stored_sweep import fetch_trial
-from essnet.tracking import RunStore
-
-_logger = logging.getLogger(__name__)
 
 
 class SweepCallback(Callback):
-    """Keeps the trial records and ends the trials' MLflow runs.
+    """Keeps the trial records, which say all that `essnet.sweep.sweep_tracking` needs to end the trials' MLflow runs.
 
     Ray pickles callbacks: this one holds nothing but addresses.
     """
 
-    def __init__(self, sweep_path: Path, tracking: Mapping[str, str], *, storage: str | None = None) -> None:
+    def __init__(self, sweep_path: Path, *, storage: str | None = None) -> None:
         self._folder = SweepFolder(sweep_path)
         self._storage = storage
-        self._tracking = dict(tracking)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note that the trial runs."""
@@ -51,7 +44,7 @@ class SweepCallback(Callback):
         self._note_end(trial, lost=_last_error(trial))
 
     def _note_end(self, trial: Trial, *, lost: Exception | None) -> None:
-        """Write the trial's record and end its run.
+        """Write the trial's record.
 
         `lost` is what Ray says of a trial that it gave up, which counts where the trial could not say anything itself.
         """
@@ -68,24 +61,9 @@ class SweepCallback(Callback):
             again = failure["kind"] == OUT_OF_MEMORY and not record.alone
             record = replace(record, state=PENDING if again else FAILED, alone=again or record.alone)
             self._folder.write_record(replace(record, error=failure["message"], failure=failure["kind"]))
-            if not again:
-                self._end_run(folder, "FAILED")
             return
         state = COMPLETED if (folder / "result.json").exists() else STOPPED
         self._folder.write_record(replace(record, state=state))
-        self._end_run(folder, "FINISHED")
-
-    def _end_run(self, trial_folder: Path, status: str) -> None:
-        run_id = read_json(trial_folder / "run.json").get("run_id")
-        if run_id is None:
-            return
-        tracking = self._tracking
-        try:
-            store = RunStore(tracking["uri"], tracking["experiment"], artifact_root=Path(tracking["artifact_root"]))
-        except InputError as error:
-            _logger.warning("run %s does not get its status %s: %s", run_id, status, error)
-            return
-        store.end(run_id, status)
 
 
 def _last_error(trial: Trial) -> Exception:

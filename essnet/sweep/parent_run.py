@@ -2,59 +2,126 @@
 
 from __future__ import annotations
 
+import time
 import uuid
+from collections.abc import Sequence
+from pathlib import Path
 
 from essnet import __version__
 from essnet.atomic_files import read_json, write_json
-from essnet.config import Sweep
+from essnet.config import InputError, Sweep
+from essnet.config.errors import first_line
 from essnet.config.overrides import flatten
+from essnet.file_lock import HeldByOther
+from essnet.sweep.ended_runs import EndedRuns, is_tracked, sweep_status
 from essnet.sweep.environment import environment
-from essnet.sweep.folder import ENDED, FAILED, SweepFolder
+from essnet.sweep.folder import SweepFolder
 from essnet.sweep.plan import plan_trials
 from essnet.sweep.resumable import saved_configuration
-from essnet.tracking import RunStore
+from essnet.sweep.sweep_tracking import SweepProgress, parent_tracker
+from essnet.tracking import RunSpec, RunStore
+
+_DELIVERY_SECONDS = 30.0
+"""How long the end of a sweep waits for the store."""
 
 
-def start_parent(sweep: Sweep, folder: SweepFolder, store: RunStore) -> str:
-    """Start the sweep's parent run, the same one after a resume, and note where it is."""
+def start_parent(sweep: Sweep, folder: SweepFolder, store: RunStore, *, resume_command: str | None = None) -> str:
+    """Return the id of the sweep's run, made or found again, and note where it is.
+
+    `resume_command` is what a person types to go on with the sweep.
+
+    Raises
+    ------
+    InputError
+        If the store does not answer: a sweep does not begin without one.
+    """
     config = sweep.config
     state = {
         "format_version": 1,
         "essnet_version": __version__,
         "sweep_id": uuid.uuid4().hex,
+        "started": time.time(),
         "name": config.name,
         "baseline": config.baseline,
         "metric": config.search.metric,
         "mode": config.search.mode,
         "tracking_uri": store.uri,
         "experiment": store.experiment,
+        "artifact_root": str(store.artifact_root.absolute()),
         "parent_run_id": None,
         "environment": environment(),
         **read_json(folder.path / "sweep.json"),
         "num_trials": len(plan_trials(sweep)),
         "done": False,
+        "resume_command": resume_command,
         "configuration": saved_configuration(sweep),
     }
     # The id by which the run is found again is on disk before there is a run to lose.
     write_json(folder.path / "sweep.json", state)
-    parent_run_id = store.start(
-        f"sweep {config.name}",
+    spec = RunSpec(
+        uri=store.uri,
+        experiment=store.experiment,
+        artifact_root=state["artifact_root"],
+        name=f"sweep {config.name}",
         identity={"essnet.kind": "sweep", "essnet.sweep_id": state["sweep_id"]},
         tags={"essnet.sweep": config.name},
-        params={"baseline": config.baseline, **dict(flatten(config.search.model_dump(), "search."))},
+        params=_params(sweep),
     )
-    write_json(folder.path / "sweep.json", {**state, "parent_run_id": parent_run_id})
+    try:
+        parent_run_id = store.find_or_make(
+            spec.name,
+            identity=spec.identity,
+            tags=spec.tags,
+            params=spec.params,
+            known_run_id=state["parent_run_id"],
+        )
+    except Exception as error:  # whatever MLflow and the libraries below it raise
+        raise InputError(f"tracking.uri: {store.uri} does not answer any more ({first_line(error)})") from None
+    spec.save(folder.path)
+    folder.note(parent_run_id=parent_run_id)
     return parent_run_id
 
 
-def end_runs(folder: SweepFolder, store: RunStore, *, status: str) -> None:
-    """End the sweep's parent run with `status`, and every trial's run that is still RUNNING."""
-    parent_run_id = folder.state()["parent_run_id"]
-    if parent_run_id is None:
-        return
-    states = {record.trial_id: record.state for record in folder.records()}
-    for run in store.children(parent_run_id):
-        if run.info.status == "RUNNING":
-            state = states.get(run.data.tags.get("essnet.trial_id", ""))
-            store.end(run.info.run_id, "FINISHED" if state in ENDED else "FAILED" if state == FAILED else "KILLED")
-    store.end(parent_run_id, status)
+def end_runs(folder: SweepFolder, *, done: bool, answers: Sequence[str] = (), artifacts: Sequence[Path] = ()) -> bool:
+    """End the sweep's run, and those of all its trials; return whether the store has everything now.
+
+    Parameters
+    ----------
+    folder
+        The sweep's folder.
+    done
+        Whether no trial is left to run.
+    answers
+        What the report says, for the description of the sweep's run.
+    artifacts
+        The report's files, for the same run.
+    """
+    if RunSpec.load(folder.path) is None:  # never begun, or by an earlier version
+        return True
+    tracker = parent_tracker(folder)
+    SweepProgress(folder, tracker).log(tuple(answers))
+    for path in artifacts:
+        tracker.log_artifact(path, "report")
+    complete = EndedRuns(folder).settle_within(_DELIVERY_SECONDS, others="KILLED")
+    tracker.end(sweep_status(folder.records(), done=done))
+    return tracker.close(wait_seconds=_DELIVERY_SECONDS if complete else 1.0) and complete
+
+
+def deliver_leftovers(folder: SweepFolder, *, done: bool) -> bool:
+    """Bring to the store what it lacks of a sweep that does not run; return whether it has everything now.
+
+    `done` says whether no trial is left to run.
+    """
+    if is_tracked(folder):
+        return True
+    try:
+        with folder.locked():
+            return end_runs(folder, done=done)
+    except (HeldByOther, InputError, OSError):  # it runs, or it is somebody else's to write
+        return False
+
+
+def _params(sweep: Sweep) -> dict[str, str]:
+    config = sweep.config
+    search = dict(flatten(config.search.model_dump(), "search."))
+    return {"baseline": config.baseline, **{path: str(value) for path, value in search.items()}}

@@ -11,6 +11,7 @@ from ray.tune.search import Searcher
 from essnet.config import Sweep
 from essnet.sweep.folder import PENDING, SweepFolder
 from essnet.sweep.packing import Packing
+from essnet.sweep.run_descriptions import describe_trial
 from essnet.sweep.stored_sweep import StoredSweep
 from essnet.sweep.trial_queue import TrialQueue
 
@@ -68,6 +69,7 @@ class PlannedSearch(Searcher):
             "resources": {"CPU": share.cpus, "GPU": share.gpus},
             "placement": dict(share.params),
             "trial": config.model_dump(),
+            "description": describe_trial(record, self._folder.state(), output=str(self._folder.path.parent)),
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ from essnet.sweep.ray_watch import RayWatch
 from essnet.sweep.resources import Placement
 from essnet.sweep.scheduler import build_scheduler, stopped_trials
 from essnet.sweep.stored_sweep import StoredSweep
+from essnet.sweep.sweep_tracking import track_sweep
 from essnet.sweep.trainable import run_trial
 from essnet.sweep.trial_queue import TrialQueue
 from essnet.tracking import RunStore
@@ -51,17 +52,19 @@ def run_sweep(
     say: Callable[[str], None],
     address: str | None = None,
     stored: StoredSweep | None = None,
+    resume_command: str | None = None,
 ) -> None:
     """Run all trials of a sweep that have not ended yet; return when they have, or when interrupted by SIGINT.
 
     The folder's records say how each trial ended, and the parent run is left RUNNING for the caller to end.
     `address` is that of the Ray cluster to run on, which goes on afterwards; None: this machine.
     `stored` is where the sweep is kept, as its `storage` says, while this runs.
+    `resume_command` is what a person types to go on with the sweep.
     `say` tells people, in a sentence, how far measuring is and what came of it, where packing is measured.
     """
     _settle(folder)
     _note_stopped(folder)
-    parent_run_id = start_parent(sweep, folder, store)
+    parent_run_id = start_parent(sweep, folder, store, resume_command=resume_command)
     folder.note(added_trials=sweep.added_trials)
     tracking = {
         "uri": store.uri,
@@ -69,6 +72,7 @@ def run_sweep(
         "artifact_root": str(store.artifact_root.absolute()),
         "parent_run_id": parent_run_id,
         "sweep": sweep.config.name,
+        "compared": sorted({path for arm in sweep.arms for path in (*arm.fixed, *arm.spaces)}),
     }
     task = {
         "cache_dir": str(cache_dir.absolute()),
@@ -93,7 +97,7 @@ def run_sweep(
             logging_level=logging.ERROR,
         )
     try:
-        with _signals_of_a_sweep():
+        with _signals_of_a_sweep(), track_sweep(folder):
             packing = unpacked(placement)
             if sweep.config.resources.packing == "measured":
                 packing = measure_packing(
@@ -105,9 +109,7 @@ def run_sweep(
                 )
                 say(packing.describe())
             searcher = PlannedSearch(sweep, folder, queue, task=task, packing=packing, stored=stored)
-            callbacks: list[tune.Callback] = [
-                SweepCallback(folder.path.absolute(), tracking, storage=sweep.config.storage)
-            ]
+            callbacks: list[tune.Callback] = [SweepCallback(folder.path.absolute(), storage=sweep.config.storage)]
             if address is None:
                 callbacks.append(RayWatch())
             _build_tuner(sweep, folder, searcher, callbacks, concurrent=packing.concurrent).fit()

@@ -13,13 +13,13 @@ from typing import Any
 from ray import tune
 
 from essnet.atomic_files import write_atomically, write_json
-from essnet.config import InputError, TrialConfig, to_yaml
+from essnet.config import TrialConfig, to_yaml
 from essnet.file_lock import hold
 from essnet.sweep.failures import CRASH, failure_kind, in_a_line
 from essnet.sweep.requests import Requests
 from essnet.sweep.stored_trial import stored_trial
 from essnet.sweep.trial_log import LOG_FILE, trial_log
-from essnet.sweep.trial_run import start_trial_run
+from essnet.sweep.trial_run import trial_run
 from essnet.training.free_memory import return_memory
 from essnet.training.trainer import Trainer
 
@@ -92,15 +92,11 @@ def _train(
         should_stop=should_stop,
         resume=True,
     )
-    try:
-        tracker = start_trial_run(task, config)
-    except InputError as error:
-        # The driver reached the store: what a worker meets may pass, and is worth a retry.
-        raise ConnectionError(str(error)) from error
-    trainer.track_with(tracker)
-    logger.info("step %d of %d: training begins", trainer.step, config.trainer.max_steps)
-    result = trainer.train()
-    logger.info("step %d: %s", trainer.step, "stopped, as was asked" if result.interrupted else "done")
+    with trial_run(task, config) as tracker:
+        trainer.track_with(tracker)
+        logger.info("step %d of %d: training begins", trainer.step, config.trainer.max_steps)
+        result = trainer.train()
+        logger.info("step %d: %s", trainer.step, "stopped, as was asked" if result.interrupted else "done")
 
 
 def _request_to_stop(task: Mapping[str, Any]) -> Callable[[], bool]:

@@ -10,10 +10,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-# Before mlflow is imported: it reads these once. A dead server shall answer within seconds, not minutes.
+# Before mlflow is imported: it reads these once. A dead server shall be known within seconds, not minutes; and a run
+# must not be made again by a client that repeats its request blindly, so that trying again is ours.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 if os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") == "":
     del os.environ["MLFLOW_TRACKING_SERVER_CERT_PATH"]  # set and empty, MLflow would trust every certificate
@@ -23,7 +24,7 @@ from mlflow.entities import Param, Run
 from mlflow.exceptions import MlflowException
 
 from essnet import __version__
-from essnet.config.errors import InputError, first_line
+from essnet.config.errors import InputError
 from essnet.file_lock import HeldByOther, hold
 from essnet.tracking.database import connect_once
 from essnet.tracking.refusal import why_refused
@@ -31,7 +32,6 @@ from essnet.tracking.refusal import why_refused
 _PARAMS_PER_BATCH = 100
 _PARAM_LENGTH = 6000
 _OPENING_SECONDS = 120.0
-_logger = logging.getLogger(__name__)
 logging.getLogger("alembic").setLevel(logging.WARNING)  # schema migrations of a fresh sqlite file
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback for what is raised anyway
@@ -94,41 +94,63 @@ class RunStore:
         return str(self.client.create_experiment(self.experiment, artifact_location=location))
 
     def find(self, tags: Mapping[str, str]) -> Run | None:
-        """Return the newest run that has all `tags`, or None."""
-        query = " and ".join(f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items())
-        runs = self.client.search_runs([self.experiment_id], filter_string=query, max_results=1)
-        return runs[0] if runs else None
+        """Return the oldest run that has all `tags`, or None."""
+        return next(iter(self._search(tags)), None)
 
-    def start(
+    def _search(self, tags: Mapping[str, str]) -> Sequence[Run]:
+        query = " and ".join(f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items())
+        runs: Sequence[Run] = self.client.search_runs(
+            [self.experiment_id], filter_string=query, order_by=["attributes.start_time ASC"]
+        )
+        return runs
+
+    def _active(self, run_id: str) -> Run | None:
+        """Return a run of this experiment that is not in the trash, or None."""
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+        is_here = run.info.lifecycle_stage == "active" and run.info.experiment_id == self.experiment_id
+        return run if is_here else None
+
+    def find_or_make(
         self,
         name: str,
         *,
         identity: Mapping[str, str],
         tags: Mapping[str, str],
         params: Mapping[str, object],
-        resume: bool = True,
+        known_run_id: str | None = None,
     ) -> str:
-        """Return the id of the run with the tags `identity`, running again; make it if there is none.
+        """Return the id of the run with the tags `identity`; make it if there is none.
+
+        A request whose answer never came may have made a run that nobody knows: of several runs the oldest is taken,
+        the others go to MLflow's trash.
 
         Parameters
         ----------
         name
             The run's name in the UI.
         identity
-            Tags by which the run is found again.
+            Tags that no other run has.
         tags
             Further tags of a new run.
         params
             The run's parameters; those that it has already stay, MLflow never changes one.
-        resume
-            False makes a new run in any case.
+        known_run_id
+            The run, where it is known already; if the store has it no longer, it is looked for like any other.
         """
-        run = self.find(identity) if resume else None
+        run = None if known_run_id is None else self._active(known_run_id)
+        if run is None:
+            found = self._search(identity)
+            run = found[0] if found else None
+            for other in found[1:]:
+                self.remove(other.info.run_id)
         if run is None:
             all_tags = {"essnet.version": __version__, **tags, **identity}
             run = self.client.create_run(self.experiment_id, run_name=name, tags=all_tags)
-        else:
-            self.client.update_run(run.info.run_id, status="RUNNING")
         run_id = str(run.info.run_id)
         entries = [
             Param(key, str(value)[:_PARAM_LENGTH]) for key, value in params.items() if key not in run.data.params
@@ -137,42 +159,24 @@ class RunStore:
             self.client.log_batch(run_id, params=entries[begin : begin + _PARAMS_PER_BATCH])
         return run_id
 
-    def end(self, run_id: str, status: str) -> None:
-        """End a run as FINISHED, FAILED or KILLED; a store that does not answer is only warned of."""
-        try:
-            self.client.set_terminated(run_id, status)
-        except MlflowException as error:
-            _logger.warning(
-                "MLflow does not answer; run %s does not get its status %s: %s", run_id, status, first_line(error)
-            )
+    def remove(self, run_id: str) -> None:
+        """Put a run into MLflow's trash."""
+        self.client.delete_run(run_id)
 
-    def describe(self, run_id: str, text: str) -> None:
-        """Set the description that the UI shows on a run's page; a store that does not answer is only warned of."""
-        try:
-            self.client.set_tag(run_id, "mlflow.note.content", text)
-        except MlflowException as error:
-            _logger.warning(
-                "MLflow does not answer; run %s does not get its description: %s", run_id, first_line(error)
-            )
-
-    def log_artifact(self, run_id: str, path: Path, folder: str) -> None:
-        """Copy a file below `folder` of a run's artifacts; a store that does not answer is only warned of."""
-        try:
-            self.client.log_artifact(run_id, str(path), folder)
-        except (MlflowException, OSError) as error:
-            _logger.warning("MLflow did not take %s: %s", path.name, first_line(error))
+    def last_steps(self, run_id: str) -> dict[str, int]:
+        """Return the last step of each metric that a run has."""
+        metrics = self.client.get_run(run_id).data.to_proto().metrics
+        return {metric.key: metric.step for metric in metrics}
 
     def children(self, parent_run_id: str) -> Sequence[Run]:
-        """Return all runs below a parent; those known so far where the store does not answer."""
+        """Return all runs below a parent, the oldest first."""
         query = f"tags.`mlflow.parentRunId` = {_quoted(parent_run_id)}"
         runs: list[Run] = []
         token = None
         while True:
-            try:
-                page = self.client.search_runs([self.experiment_id], filter_string=query, page_token=token)
-            except MlflowException as error:
-                _logger.warning("MLflow does not answer; some runs may keep the status RUNNING: %s", first_line(error))
-                return runs
+            page = self.client.search_runs(
+                [self.experiment_id], filter_string=query, order_by=["attributes.start_time ASC"], page_token=token
+            )
             runs.extend(page)
             token = page.token
             if not token:

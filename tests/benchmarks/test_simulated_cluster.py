@@ -24,7 +24,7 @@ from essnet.atomic_files import write_json
 from essnet.config import load_sweep
 from essnet.sweep.folder import STOPPED, SweepFolder, TrialRecord
 from essnet.sweep.plan import plan_trials
-from essnet.tracking import MlflowTracker, RunStore, default_uri
+from essnet.tracking import MlflowTracker, RunSpec, RunStore, default_uri
 
 
 def test_a_curve_is_linear_between_its_points() -> None:
@@ -90,7 +90,7 @@ def test_the_sweep_has_as_many_trials_as_asked_for(tmp_path: Path, algorithm: st
 def test_what_is_missing_is_told(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "sweep")
     store = RunStore(default_uri(tmp_path), "simulated", artifact_root=tmp_path / "mlartifacts")
-    parent = store.start("sweep", identity={"essnet.kind": "sweep"}, tags={}, params={})
+    parent = store.find_or_make("sweep", identity={"essnet.kind": "sweep"}, tags={}, params={})
     state = {"name": "sweep", "baseline": "full", "metric": "val/miou", "mode": "max", "num_trials": 1}
     where = {"tracking_uri": store.uri, "experiment": store.experiment, "parent_run_id": parent}
     write_json(folder.path / "sweep.json", {**state, **where})
@@ -99,14 +99,17 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
     entries = [json.dumps({"step": step, "metrics": {"val/miou": 0.5}}) for step in (10, 20)]
     (folder.trial("000-full") / "history.jsonl").write_text("".join(f"{entry}\n" for entry in entries))
     identity = {"essnet.trial_id": "000-full", "mlflow.parentRunId": parent}
-    run = store.start("000-full", identity=identity, tags={"essnet.kind": "trial"}, params={"a": 1, "b": 2})
-    tracker = MlflowTracker(store, run)
+    tags, params = {"essnet.kind": "trial"}, {"a": "1", "b": "2"}
+    artifacts = str(tmp_path / "mlartifacts")
+    spec = RunSpec(store.uri, "simulated", artifacts, name="000-full", identity=identity, tags=tags, params=params)
+    tracker = MlflowTracker(folder.trial("000-full"), spec)
     for step in (5, 10, 15, 20):
         tracker.log(step, dict.fromkeys(LOGGED, 1.0))
     for step in (10, 20):
         tracker.log(step, dict.fromkeys(EVALUATED, 1.0))
-    tracker.flush()
-    store.end(run, "FINISHED")
+    tracker.end("FINISHED")
+    assert tracker.close(wait_seconds=60)
+    run = tracker.run_id
     database = tmp_path / "mlflow.db"
     assert count_what_arrived(folder, database) == ({"runs": 1, "params": 2, "points": 36}, [])
 

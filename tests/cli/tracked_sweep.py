@@ -22,7 +22,7 @@ POINTS: list[tuple[str, dict[str, Any]]] = [
 def make_tracked_sweep(output: Path, *, uri: str | None = None, name: str = "s") -> SweepFolder:
     store = RunStore(uri or default_uri(output), "essnet", artifact_root=output / "mlartifacts")
     folder = SweepFolder(output / name)
-    parent = store.start(
+    parent = store.find_or_make(
         f"sweep {name}",
         identity={"essnet.kind": "sweep", "essnet.sweep_id": name},
         tags={"essnet.sweep": name},
@@ -30,7 +30,7 @@ def make_tracked_sweep(output: Path, *, uri: str | None = None, name: str = "s")
     )
     for index, (arm, point) in enumerate(POINTS):
         trial_id = f"{index:03d}-{arm}"
-        run_id = store.start(
+        run_id = store.find_or_make(
             trial_id,
             identity={"essnet.trial_id": trial_id, "mlflow.parentRunId": parent},
             tags={"essnet.kind": "trial", "essnet.sweep": name, "essnet.arm": arm},
@@ -40,9 +40,9 @@ def make_tracked_sweep(output: Path, *, uri: str | None = None, name: str = "s")
         points = [Metric(key, value, 1000, 30) for key, value in metrics.items()]
         points += [Metric("val/miou", 0.5 + index / 100 + step / 1000, step, step) for step in (10, 20, 30)]
         store.client.log_batch(run_id, metrics=points, params=[Param("seed", "0")])
-        store.end(run_id, "FINISHED")
+        store.client.set_terminated(run_id, "FINISHED")
         folder.write_record(TrialRecord(trial_id, index, arm, 0, point, point, 0, 30, COMPLETED))
-    store.end(parent, "FINISHED")
+    store.client.set_terminated(parent, "FINISHED")
     state = {"name": name, "baseline": "full_softmax", "metric": "val/miou", "mode": "max", "num_trials": len(POINTS)}
     write_json(folder.path / "sweep.json", {**state, "tracking_uri": store.uri, "parent_run_id": parent})
     return folder

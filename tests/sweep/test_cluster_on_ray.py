@@ -27,6 +27,7 @@ from essnet.sweep.cluster import alive_nodes, joined
 from essnet.sweep.cluster_capacity import cluster_capacity
 from essnet.sweep.folder import SweepFolder
 from essnet.sweep.node_check import _ask, check_nodes
+from essnet.sweep.parent_run import end_runs
 from essnet.sweep.resources import Capacity, Node, plan_placement
 from essnet.sweep.runner import run_sweep
 from essnet.tracking import RunStore, default_uri
@@ -233,6 +234,7 @@ def test_a_node_is_lost_while_its_trial_runs(cluster: Cluster, tmp_path: Path) -
         address=cluster.address,
     )
     loser.join()
+    assert end_runs(folder, done=True)
 
     assert {record.trial_id: record.state for record in folder.records()} == dict.fromkeys(
         ("000-full", "001-exact", "002-exact"), "COMPLETED"

@@ -13,13 +13,16 @@ import torch
 from ray import cloudpickle
 from ray.exceptions import ActorDiedError, OutOfMemoryError
 
+from essnet.atomic_files import write_json
 from essnet.config import InputError
 from essnet.file_lock import HeldByOther
 from essnet.sweep import trainable
 from essnet.sweep.callback import SweepCallback
+from essnet.sweep.ended_runs import EndedRuns
 from essnet.sweep.failures import failure_kind, in_a_line, lost_worker
 from essnet.sweep.folder import FAILED, PENDING, RUNNING, SweepFolder, TrialRecord
-from essnet.tracking import RunStore
+from essnet.tracking import MlflowTracker, RunSpec, RunStore
+from essnet.tracking.run_file import read_run_file
 from essnet.training.loss_watch import NonFiniteLossError
 
 
@@ -98,17 +101,25 @@ def test_a_folder_that_is_held_is_no_silence(tmp_path: Path, monkeypatch: pytest
 
 
 class Driver:
-    """A sweep's folder with one trial that runs, and the callback that Ray calls."""
+    """A sweep's folder with one trial that runs, the callback that Ray calls, and who ends the trial's run then."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.store = RunStore(f"sqlite:///{tmp_path / 'mlflow.db'}", "essnet", artifact_root=tmp_path / "artifacts")
-        self.run_id = self.store.start("000-knn", identity={"essnet.trial_id": "000-knn"}, tags={}, params={})
         self.folder = SweepFolder(tmp_path)
         self.folder.write_record(TrialRecord("000-knn", 0, "knn", 0, {}, {}, 0, 6, RUNNING))
         self.directory = self.folder.trial("000-knn")
-        (self.directory / "run.json").write_text(json.dumps({"run_id": self.run_id}))
-        tracking = {"uri": self.store.uri, "experiment": "essnet", "artifact_root": str(tmp_path / "artifacts")}
-        self.callback = SweepCallback(tmp_path, tracking)
+        state = {"name": "sweep", "baseline": "full", "metric": "val/miou", "mode": "max", "num_trials": 1}
+        where = {"tracking_uri": self.store.uri, "experiment": "essnet", "parent_run_id": "a sweep's"}
+        write_json(tmp_path / "sweep.json", {**state, **where})
+        spec = RunSpec(
+            uri=self.store.uri,
+            experiment="essnet",
+            artifact_root=str(tmp_path / "artifacts"),
+            name="000-knn",
+            identity={"essnet.trial_id": "000-knn"},
+        )
+        assert MlflowTracker(self.directory, spec).close(wait_seconds=60)
+        self.callback = SweepCallback(tmp_path)
 
     def fail(self, kind: str) -> None:
         (self.directory / "error.json").write_text(json.dumps({"kind": kind, "message": f"it was {kind}"}))
@@ -122,7 +133,9 @@ class Driver:
         return SimpleNamespace(config=config, pickled_error_file=str(file) if error is not None else None)
 
     def status(self) -> str:
-        return str(self.store.client.get_run(self.run_id).info.status)
+        """Return the status of the trial's run once it has been looked after."""
+        EndedRuns(self.folder).settle(self.folder.records())
+        return str(self.store.client.get_run(read_run_file(self.directory)["run_id"]).info.status)
 
 
 def test_out_of_memory_is_tried_once_more_alone(tmp_path: Path) -> None:

@@ -24,23 +24,29 @@ METRICS = ("train/loss", "train/lr", "val/miou", "perf/step_ms")
 _WRITE = """
 import sys
 from pathlib import Path
-from essnet.tracking import MlflowTracker, RunStore
+from essnet.tracking import MlflowTracker, RunSpec
 
 uri, folder, parent, name, steps, *metrics = sys.argv[1:]
 print("ready", flush=True)
 sys.stdin.readline()
-store = RunStore(uri, "crowd", artifact_root=Path(folder))
-identity = {"essnet.trial_id": name, "mlflow.parentRunId": parent}
-params = {"objective.embedding_dim": len(name), "name": name, **{f"block.key_{index}": index for index in range(150)}}
-run_id = store.start(name, identity=identity, tags={"essnet.kind": "trial"}, params=params)
-tracker = MlflowTracker(store, run_id)
+spec = RunSpec(
+    uri=uri,
+    experiment="crowd",
+    artifact_root=folder,
+    name=name,
+    identity={"essnet.trial_id": name, "mlflow.parentRunId": parent},
+    tags={"essnet.kind": "trial"},
+    params={"objective.embedding_dim": "12", "name": name, **{f"block.key_{index}": "0" for index in range(150)}},
+)
+tracker = MlflowTracker(Path(folder) / name, spec)
 for step in range(1, int(steps) + 1):
     tracker.log(step, {metric: step + 1000 * index for index, metric in enumerate(metrics)})
     tracker.flush()
 picture = Path(folder) / f"{name}.png"
 picture.write_bytes(name.encode())
 tracker.log_artifact(picture, "predictions")
-store.end(run_id, "FINISHED")
+tracker.end("FINISHED")
+assert tracker.close(wait_seconds=400)
 """
 
 
@@ -66,7 +72,7 @@ def team(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Iterat
 @pytest.mark.timeout(600)
 def test_sixteen_writers_at_once(team: Server, tmp_path: Path) -> None:
     store = RunStore(team.uri, "crowd", artifact_root=tmp_path)
-    parent = store.start("sweep", identity={"essnet.kind": "sweep"}, tags={}, params={})
+    parent = store.find_or_make("sweep", identity={"essnet.kind": "sweep"}, tags={}, params={})
     names = [f"{index:03d}-knn" for index in range(WRITERS)]
     writers = [
         subprocess.Popen(
@@ -113,9 +119,9 @@ def test_a_database_without_a_server_before_it(
     """Its password comes from the environment, and artifacts lie in the output folder."""
     monkeypatch.setenv("PGPASSWORD", database.password)
     store = RunStore(database.uri, "direct", artifact_root=tmp_path)
-    run_id = store.start("a run", identity={"essnet.trial_id": "a"}, tags={}, params={"seed": 0})
+    run_id = store.find_or_make("a run", identity={"essnet.trial_id": "a"}, tags={}, params={"seed": 0})
     (tmp_path / "picture.png").write_bytes(b"x")
-    store.log_artifact(run_id, tmp_path / "picture.png", "predictions")
+    store.client.log_artifact(run_id, str(tmp_path / "picture.png"), "predictions")
     assert (tmp_path / "direct" / run_id / "artifacts" / "predictions" / "picture.png").exists()
     seen = RunStore(team.uri, "direct", artifact_root=tmp_path)
     assert seen.client.get_run(run_id).data.params == {"seed": "0"}

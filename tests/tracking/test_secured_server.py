@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from essnet.config import InputError
-from essnet.tracking import MlflowTracker, RunStore
+from essnet.tracking import MlflowTracker, RunSpec, RunStore
 from tests.cli.workplace import ROOT, SWEEP, TRIAL, tree
 from tests.tracking.secured import (
     PASSWORD,
@@ -53,15 +53,17 @@ def set_all(monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]) -> None:
 
 
 def log_a_run(uri: str, folder: Path, name: str) -> str:
-    store = RunStore(uri, "secured", artifact_root=folder)
-    run_id = store.start(name, identity={"essnet.trial_id": name}, tags={}, params={"seed": 0})
-    tracker = MlflowTracker(store, run_id)
+    RunStore(uri, "secured", artifact_root=folder)  # raises where it is not let in
+    tracker = MlflowTracker(
+        folder / name, RunSpec(uri, "secured", str(folder), name=name, identity={"essnet.trial_id": name})
+    )
     tracker.log(1, {"train/loss": 0.5})
-    tracker.flush()
     (folder / "picture.png").write_bytes(b"x")
     tracker.log_artifact(folder / "picture.png", "predictions")
-    store.end(run_id, "FINISHED")
-    return run_id
+    tracker.end("FINISHED")
+    assert tracker.close(wait_seconds=60)
+    assert tracker.run_id is not None
+    return tracker.run_id
 
 
 @pytest.mark.parametrize("given", ["password", "token", "bundle"])

@@ -10,14 +10,14 @@ import pytest
 
 from essnet import __version__
 from essnet.config import InputError
-from essnet.tracking import MlflowTracker, RunStore, default_uri
+from essnet.tracking import RunStore, default_uri
 from tests.tracking.conftest import Place
 
 IDENTITY = {"essnet.kind": "train", "essnet.directory": "/runs/a"}
 
 
 def start(store: RunStore, **changes: str) -> str:
-    return store.start("a run", identity={**IDENTITY, **changes}, tags={"essnet.arm": "knn"}, params={"seed": 0})
+    return store.find_or_make("a run", identity={**IDENTITY, **changes}, tags={"essnet.arm": "knn"}, params={"seed": 0})
 
 
 def runs_of(store: RunStore) -> int:
@@ -27,12 +27,12 @@ def runs_of(store: RunStore) -> int:
 def test_a_run_is_found_again_by_its_identity(store: RunStore, place: Place) -> None:
     assert store.find(IDENTITY) is None
     run_id = start(store)
-    store.end(run_id, "KILLED")
+    store.client.set_terminated(run_id, "KILLED")
     again = place.store(store.experiment)
     assert again.experiment_id == store.experiment_id
     assert start(again) == run_id
     run = again.client.get_run(run_id)
-    assert run.info.status == "RUNNING"
+    assert run.info.status == "KILLED", "being found changes nothing"
     assert run.info.run_name == "a run"
     assert run.data.tags["essnet.version"] == __version__
     assert run.data.tags["essnet.arm"] == "knn"
@@ -47,19 +47,10 @@ def test_identities_hold_any_path(store: RunStore, path: str) -> None:
     assert start(store, **{"essnet.directory": f"{path}x"}) != run_id
 
 
-@pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED"])
-def test_a_run_ends(store: RunStore, status: str) -> None:
-    run_id = start(store)
-    store.end(run_id, status)
-    info = store.client.get_run(run_id).info
-    assert info.status == status
-    assert info.end_time is not None
-
-
 def test_many_params_and_long_values(store: RunStore) -> None:
     params: dict[str, object] = {f"block.key_{index}": index for index in range(250)}
     params |= {"none": None, "empty": "", "list": [0.5, 2.0], "long": "x" * 20_000}
-    run_id = store.start("a run", identity=IDENTITY, tags={}, params=params)
+    run_id = store.find_or_make("a run", identity=IDENTITY, tags={}, params=params)
     found = store.client.get_run(run_id).data.params
     assert found.keys() == params.keys()
     assert found["block.key_249"] == "249"
@@ -69,8 +60,8 @@ def test_many_params_and_long_values(store: RunStore) -> None:
 
 
 def test_params_that_a_crash_left_out_follow_and_others_stay(store: RunStore) -> None:
-    run_id = store.start("a run", identity=IDENTITY, tags={}, params={"seed": 0})
-    store.start("a run", identity=IDENTITY, tags={}, params={"seed": 1, "lr": 0.1})
+    run_id = store.find_or_make("a run", identity=IDENTITY, tags={}, params={"seed": 0})
+    store.find_or_make("a run", identity=IDENTITY, tags={}, params={"seed": 1, "lr": 0.1})
     assert store.client.get_run(run_id).data.params == {"seed": "0", "lr": "0.1"}
 
 
@@ -92,22 +83,12 @@ def test_more_children_than_a_page(database: Place, experiment: str, monkeypatch
     assert len({run.info.run_id for run in store.children("p")}) == 5
 
 
-def test_the_description_that_the_ui_shows(store: RunStore) -> None:
+def test_the_last_step_of_each_metric(store: RunStore) -> None:
     run_id = start(store)
-    store.describe(run_id, "# The answer")
-    assert store.client.get_run(run_id).data.tags["mlflow.note.content"] == "# The answer"
-
-
-def test_artifacts_lie_beside_the_database(database: Place, experiment: str, tmp_path: Path) -> None:
-    store = database.store(experiment)
-    run_id = start(store)
-    tracker = MlflowTracker(store, run_id)
-    (tmp_path / "config.yaml").write_text("seed: 0")
-    tracker.log_artifact(tmp_path / "config.yaml", "")
-    tracker.log_artifact(tmp_path / "config.yaml", "predictions/deep")
-    root = database.folder / "mlartifacts" / experiment / run_id / "artifacts"
-    assert (root / "config.yaml").read_text() == "seed: 0"
-    assert (root / "predictions" / "deep" / "config.yaml").exists()
+    assert store.last_steps(run_id) == {}
+    for key, step, value in (("a", 3, 0.5), ("a", 7, 0.25), ("a", 5, 1.0), ("b", 0, float("nan"))):
+        store.client.log_metric(run_id, key, value, step=step)
+    assert store.last_steps(run_id) == {"a": 7, "b": 0}
 
 
 def test_a_store_in_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
@@ -161,12 +142,15 @@ def test_output_folders_that_an_address_cannot_hold(tmp_path: Path, name: str) -
         default_uri(tmp_path / name)
 
 
-def test_a_run_that_is_not_resumed_is_a_new_one(store: RunStore) -> None:
-    """A folder that was removed and made again is another run."""
-    old = start(store)
-    new = store.start("a run", identity=IDENTITY, tags={}, params={"seed": 1}, resume=False)
-    assert new != old
-    assert store.client.get_run(new).data.params == {"seed": "1"}
+def test_a_run_whose_id_is_known_is_not_looked_for(store: RunStore, database: Place) -> None:
+    known = store.find_or_make("a run", identity=IDENTITY, tags={}, params={})
+    other = {**IDENTITY, "essnet.directory": "/somewhere else"}
+    assert store.find_or_make("a run", identity=other, tags={}, params={"lr": 1}, known_run_id=known) == known
+    assert store.client.get_run(known).data.params == {"lr": "1"}
+    for gone in ("0" * 32, database.store("another").client.create_run("0").info.run_id):
+        assert store.find_or_make("a run", identity=IDENTITY, tags={}, params={}, known_run_id=gone) == known
+    store.remove(known)
+    assert store.find_or_make("a run", identity=IDENTITY, tags={}, params={}, known_run_id=known) != known
 
 
 @pytest.mark.slow
@@ -177,7 +161,7 @@ def test_output_folders_of_any_name(tmp_path: Path, name: str) -> None:
     run_id = start(store)
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"x")
-    store.log_artifact(run_id, picture, "predictions")
+    store.client.log_artifact(run_id, str(picture), "predictions")
     assert (folder / "mlflow.db").stat().st_size > 0
     assert [path.name for path in folder.rglob("picture.png")] == ["picture.png"]
     assert {path.name for path in tmp_path.iterdir()} == {name, "picture.png"}
@@ -189,7 +173,7 @@ def test_artifacts_of_an_experiment_of_any_name_stay_in_their_folder(database: P
     run_id = start(store)
     picture = database.folder / "picture.png"
     picture.write_bytes(b"x")
-    store.log_artifact(run_id, picture, "predictions")
+    store.client.log_artifact(run_id, str(picture), "predictions")
     root = database.folder / "mlartifacts"
     (kept,) = [path for path in root.rglob("picture.png") if run_id in path.parts]
     assert kept.resolve().is_relative_to(root.resolve())

@@ -1,0 +1,38 @@
+"""What a run is, known before there is one: enough to make it, or to find it again, from any process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from essnet.atomic_files import read_json, write_json
+
+OUTBOX = "tracking"
+"""Folder in a run's own folder: what the run is, and what the store does not have of it yet."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A run of a store."""
+
+    uri: str
+    experiment: str
+    artifact_root: str
+    name: str
+    identity: Mapping[str, str]
+    """Tags by which the run is found again; no two runs have the same."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Further tags of a new run."""
+    params: Mapping[str, str] = field(default_factory=dict)
+
+    def save(self, directory: Path) -> None:
+        """Keep this in a run's folder."""
+        write_json(directory / OUTBOX / "spec.json", asdict(self))
+
+    @classmethod
+    def load(cls, directory: Path) -> RunSpec | None:
+        """Return what was kept in a run's folder, or None."""
+        values: dict[str, Any] = read_json(directory / OUTBOX / "spec.json")
+        return cls(**values) if values else None
