@@ -15,6 +15,7 @@ from essnet.config.arm_checks import check_arm, read_points, without_effect
 from essnet.config.errors import InputError, named
 from essnet.config.messages import did_you_mean, in_one_line, validate
 from essnet.config.overrides import dotted_paths, parse_overrides, touches, with_overrides
+from essnet.config.shipped import own_or_shipped
 from essnet.config.space import Space, space_type
 from essnet.config.strict_yaml import dump_yaml, load_yaml_mapping
 from essnet.config.sweep import SWEEP_BLOCKS, ArmOptions, SweepConfig, check_metric
@@ -62,6 +63,7 @@ def load_trial(path: Path, arguments: Sequence[str] = ()) -> TrialConfig:
     InputError
         If the file or an argument is wrong.
     """
+    path = own_or_shipped(path)
     return trial_from_mapping(load_yaml_mapping(path), arguments, source=str(path))
 
 
@@ -90,6 +92,7 @@ def load_sweep(path: Path, arguments: Sequence[str] = ()) -> Sweep:
     InputError
         If a file, an argument, an arm, or a value of a search space is wrong.
     """
+    path = own_or_shipped(path)
     content = load_yaml_mapping(path)
     if "arms" not in content and "objective" in content:
         raise InputError(f"{path}: is a trial (it has no arms); run it with `launch.py train`")

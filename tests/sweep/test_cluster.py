@@ -27,7 +27,9 @@ def shipped(environment: dict[str, object], folder: Path) -> set[str]:
 
 
 def test_the_package_is_shipped_whole(tmp_path: Path) -> None:
-    package = [path for path in (ROOT / "essnet").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    folders = (ROOT / "essnet", ROOT / "essnet" / "experiments")  # the second is a link, which rglob does not follow
+    found = [path for folder in folders for path in folder.rglob("*")]
+    package = [path for path in found if path.is_file() and "__pycache__" not in path.parts]
     files = {str(path.relative_to(ROOT)) for path in package}
     assert "essnet/data/class_tables/ade20k.txt" in files
     assert shipped(shipped_code(), tmp_path) == files
