@@ -14,10 +14,10 @@ SCALE = ("#E69F00", "#F2F2F2", "#56B4E9")
 
 
 def arm_places(arms: Iterable[str], baseline: str | None) -> dict[str, int | None]:
-    """Return each arm's place among the colours, in order; None for the baseline, which has its own."""
+    """Return each arm's place among the colours, in order; last and None the baseline, which has its own colour."""
     others = [arm for arm in dict.fromkeys(arms) if arm != baseline]
     places: dict[str, int | None] = {arm: place for place, arm in enumerate(others)}
-    return {baseline: None, **places} if baseline is not None else places
+    return {**places, baseline: None} if baseline is not None else places
 
 
 def arm_colour(place: int | None) -> str:

@@ -103,6 +103,7 @@ def test_the_page_of_several_sweeps_has_the_parts_of_each(comparisons: list[Comp
     text = page_text(comparisons)
     for sweep in ("one", "two"):
         assert f'id="{sweep}-cost-time"' in text
+        assert 'id="joint-time"' in text
         assert f"<strong>{sweep}:</strong>" in text
     assert len(set(re.findall(r' id="([^"]+)"', text))) == len(re.findall(r' id="([^"]+)"', text))
 

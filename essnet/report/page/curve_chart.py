@@ -109,7 +109,7 @@ def _stopped(trial: ComparedTrial, colour: str, *, is_first: bool) -> dict[str, 
     return {
         "type": "scatter", "mode": "lines", "name": "stopped early", "legendgroup": "stopped",
         "x": [step for step, _ in trial.curve], "y": [value for _, value in trial.curve],
-        "line": {"color": colour, "width": 1, "dash": "dot"}, "showlegend": is_first,
+        "line": {"color": colour, "width": 1.5, "dash": "dot"}, "showlegend": is_first,
         "customdata": [trial.trial_id] * len(trial.curve),
         "hovertemplate": "%{customdata}, stopped<br>step %{x}: %{y:.4f}<extra></extra>",
     }  # fmt: skip

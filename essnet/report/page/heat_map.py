@@ -38,7 +38,7 @@ def heat_map(comparison: Comparison) -> Chart | Absent:
         ),
         note=(
             "Each cell has the value and the difference to the baseline, which is the zero of the colours: blue is "
-            "better than the baseline, orange worse. Only what went to its end is shown; where a cell has several "
+            "a gain, orange a loss. Only what went to its end is shown; where a cell has several "
             "configurations, its best."
         ),
         traces=[
@@ -57,7 +57,7 @@ def heat_map(comparison: Comparison) -> Chart | Absent:
                 "hovertemplate": "%{y}, %{x}<br>%{text}<br>%{customdata}<extra></extra>",
                 "xgap": 2,
                 "ygap": 2,
-                "colorbar": {"title": {"text": "to baseline"}, "thickness": 12},
+                "colorbar": {"title": {"text": "gain"}, "thickness": 12},
             }
         ],
         layout={"xaxis": axis("", type="category"), "yaxis": axis("", type="category", autorange="reversed")},

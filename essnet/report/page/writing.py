@@ -16,9 +16,11 @@ from essnet.atomic_files import write_atomically
 from essnet.report.columns import all_columns, rows
 from essnet.report.comparison import Comparison
 from essnet.report.metric_names import in_words
-from essnet.report.page.chart import Chart
-from essnet.report.page.sections import SweepPart, sweep_part
+from essnet.report.page.chart import Absent, Chart
+from essnet.report.page.joint_chart import joint_chart
+from essnet.report.page.sections import sweep_part
 from essnet.report.page.static_picture import static_picture
+from essnet.report.pareto import COST_FIGURES
 from essnet.report.tables import legend, table_title
 from essnet.sweep.folder import ENDED
 
@@ -40,6 +42,7 @@ def page_text(comparisons: Sequence[Comparison]) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     parts = [sweep_part(comparison) for comparison in comparisons]
+    joint = _joint_charts(comparisons)
     scripts = [_read("tables.js"), str(get_plotlyjs()), _read("charts.js")]
     return environment.get_template("page.html").render(
         title=table_title(comparisons),
@@ -52,7 +55,11 @@ def page_text(comparisons: Sequence[Comparison]) -> str:
         num_ended=lambda comparison: sum(trial.state in ENDED for trial in comparison.trials),
         chart_id=_chart_id,
         picture=_picture,
-        charts=[_for_plotly(part, chart) for part in parts for chart in part.charts],
+        joint=joint,
+        charts=[
+            *(_for_plotly(None, chart) for chart in joint if isinstance(chart, Chart)),
+            *(_for_plotly(part.comparison.sweep, chart) for part in parts for chart in part.charts),
+        ],
         style=_read("page.css"),
         scripts=scripts,
         script_hashes=[_hash(script) for script in scripts],
@@ -69,14 +76,19 @@ def _metric_names(comparison: Comparison) -> list[str]:
     return sorted({name for trial in comparison.trials for name in trial.metrics})
 
 
-def _chart_id(part: SweepPart, chart: Chart) -> str:
-    return f"{part.comparison.sweep}-{chart.name}"
+def _joint_charts(comparisons: Sequence[Comparison]) -> list[Chart | Absent]:
+    return [joint_chart(comparisons, figure) for figure in COST_FIGURES] if len(comparisons) > 1 else []
 
 
-def _for_plotly(part: SweepPart, chart: Chart) -> dict[str, Any]:
+def _chart_id(sweep: str | None, chart: Chart) -> str:
+    return chart.name if sweep is None else f"{sweep}-{chart.name}"
+
+
+def _for_plotly(sweep: str | None, chart: Chart) -> dict[str, Any]:
+    """Return what draws a chart: of a sweep, or of all."""
     return {
-        "id": _chart_id(part, chart),
-        "sweep": part.comparison.sweep,
+        "id": _chart_id(sweep, chart),
+        "sweep": sweep,
         "data": chart.traces,
         "layout": chart.layout,
         "height": chart.height,

@@ -18,6 +18,7 @@ from essnet.report.page.curve_chart import curve_chart
 from essnet.report.page.embedding_chart import principal_axes
 from essnet.report.page.heat_map import heat_map
 from essnet.report.page.importance_chart import importance_chart
+from essnet.report.page.joint_chart import joint_chart
 from essnet.report.page.sections import sweep_part
 from essnet.report.page.static_picture import static_picture
 from essnet.report.pareto import MEMORY_MIB
@@ -81,6 +82,19 @@ def test_what_was_stopped_is_in_no_map_cost_line_or_band(comparison: Comparison)
     lines = [trace for trace in chart(curve_chart(comparison)).traces if trace.get("customdata", [""])[0] in stopped]
     assert [line["line"]["dash"] for line in lines] == ["dot"]
     assert "stopped early" in chart(curve_chart(comparison)).note
+
+
+def test_several_sweeps_stand_against_their_own_baselines(comparison: Comparison, tmp_path: Path) -> None:
+    folder = make_sweep_folder(tmp_path / "other", num_trials=2)
+    add_trial(folder, 0, "full", {20: {"val/miou": 0.9, MEMORY_MIB: 8.0}})
+    add_trial(folder, 1, "exact", {20: {"val/miou": 0.7, MEMORY_MIB: 2.0}}, objective={"name": "embedding_softmax"})
+    one = chart(joint_chart([comparison, load_comparison(folder)], MEMORY_MIB))
+    study, other, baseline = one.traces
+    assert (other["x"], other["y"], other["customdata"]) == ([0.25], pytest.approx([-0.2]), ["001-exact"])
+    assert (other["meta"], len(study["x"])) == ("other", 12)
+    assert (baseline["x"], baseline["y"]) == ([1], [0])
+    go.Figure(data=one.traces, layout=one.layout)
+    assert static_picture(one)
 
 
 def test_curves_are_means_in_bands(tmp_path: Path) -> None:

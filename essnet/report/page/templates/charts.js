@@ -62,7 +62,7 @@
     }
     place.on("plotly_click", (event) => {
       const trial = event.points[0].customdata;
-      if (trial) showTrial(chart.sweep, trial);
+      if (trial) showTrial(chart.sweep ?? event.points[0].data.meta, trial);
     });
   }
 
