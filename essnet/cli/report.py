@@ -11,6 +11,7 @@ import typer
 
 from essnet.cli.terminal import DEFAULT_OUTPUT, Debug, Json, Output, people_console, print_json
 from essnet.config.errors import InputError
+from essnet.file_lock import holder
 from essnet.sweep.find_sweep import find_sweep
 
 if TYPE_CHECKING:
@@ -85,8 +86,24 @@ def report(
         console.print(str(_write_page(comparisons, output)), markup=False)
     elif form is Format.terminal:
         _show(comparisons, console)
+    for folder, comparison in zip(folders, comparisons, strict=True):
+        _deliver(folder, done=comparison.done, console=console)
     if as_json or form is Format.json:
         print_json(comparison_json(comparisons))
+
+
+def _deliver(folder: SweepFolder, *, done: bool, console: Console) -> None:
+    """Send MLflow what it could not be told when the sweep ended."""
+    from essnet.sweep.ended_runs import is_tracked
+
+    if is_tracked(folder) or holder(folder.path / "lock") is not None:
+        return
+    from essnet.sweep.parent_run import deliver_leftovers
+
+    if deliver_leftovers(folder, done=done):
+        console.print(f"{folder.path}: MLflow has all of it now", markup=False)
+    else:
+        console.print(f"{folder.path}: MLflow does not answer; what it lacks is kept there", markup=False)
 
 
 def _show(comparisons: Sequence[Comparison], console: Console) -> None:

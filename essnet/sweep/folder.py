@@ -7,6 +7,7 @@
         warm_start.json   what is known from earlier sweeps; only with search.warm_start
         measured.json     what trials take of a device; only with resources.packing
         budget.json       how long it has run
+        tracking/         what its run is, and what MLflow has not been told of it yet; run.json: the run's id
         requests/         what people asked for while it ran: trials to stop, trials to add
         storage.json      whose turn it is to keep the sweep in its storage; only with storage
         results.jsonl     what the trials reported, and which were stopped upon it; only with a scheduler
@@ -14,6 +15,7 @@
             trial.json    arm, overrides, seed, state: written by the sweep's driver alone
             progress.json, run.json, history.jsonl, result.json, error.json, log.txt, config.yaml, checkpoints/, ...:
                           written by the trial alone; the driver takes away an earlier attempt's error.json
+            tracking/     as above; written by the trial, and by whoever ends its run when it has ended
             storage.json  which of these were brought from the storage, to which the trial writes; only with storage
         ray/              Ray Tune's own files; nothing is ever read back from them
 

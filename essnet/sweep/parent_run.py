@@ -12,7 +12,6 @@ from essnet.atomic_files import read_json, write_json
 from essnet.config import InputError, Sweep
 from essnet.config.errors import first_line
 from essnet.config.overrides import flatten
-from essnet.file_lock import HeldByOther
 from essnet.sweep.ended_runs import EndedRuns, is_tracked, sweep_status
 from essnet.sweep.environment import environment
 from essnet.sweep.folder import SweepFolder
@@ -23,6 +22,8 @@ from essnet.tracking import RunSpec, RunStore
 
 _DELIVERY_SECONDS = 30.0
 """How long the end of a sweep waits for the store."""
+_LEFTOVER_SECONDS = 5.0
+"""How long somebody waits for it who only looks at a sweep that has ended."""
 
 
 def start_parent(sweep: Sweep, folder: SweepFolder, store: RunStore, *, resume_command: str | None = None) -> str:
@@ -82,7 +83,14 @@ def start_parent(sweep: Sweep, folder: SweepFolder, store: RunStore, *, resume_c
     return parent_run_id
 
 
-def end_runs(folder: SweepFolder, *, done: bool, answers: Sequence[str] = (), artifacts: Sequence[Path] = ()) -> bool:
+def end_runs(
+    folder: SweepFolder,
+    *,
+    done: bool,
+    answers: Sequence[str] = (),
+    artifacts: Sequence[Path] = (),
+    wait_seconds: float = _DELIVERY_SECONDS,
+) -> bool:
     """End the sweep's run, and those of all its trials; return whether the store has everything now.
 
     Parameters
@@ -95,6 +103,8 @@ def end_runs(folder: SweepFolder, *, done: bool, answers: Sequence[str] = (), ar
         What the report says, for the description of the sweep's run.
     artifacts
         The report's files, for the same run.
+    wait_seconds
+        How long it may take while the store does not answer, apart from a request that is on its way.
     """
     if RunSpec.load(folder.path) is None:  # never begun, or by an earlier version
         return True
@@ -102,9 +112,9 @@ def end_runs(folder: SweepFolder, *, done: bool, answers: Sequence[str] = (), ar
     SweepProgress(folder, tracker).log(tuple(answers))
     for path in artifacts:
         tracker.log_artifact(path, "report")
-    complete = EndedRuns(folder).settle_within(_DELIVERY_SECONDS, others="KILLED")
+    complete = EndedRuns(folder).settle_within(wait_seconds, others="KILLED")
     tracker.end(sweep_status(folder.records(), done=done))
-    return tracker.close(wait_seconds=_DELIVERY_SECONDS if complete else 1.0) and complete
+    return tracker.close(wait_seconds=wait_seconds if complete else 1.0) and complete
 
 
 def deliver_leftovers(folder: SweepFolder, *, done: bool) -> bool:
@@ -116,8 +126,8 @@ def deliver_leftovers(folder: SweepFolder, *, done: bool) -> bool:
         return True
     try:
         with folder.locked():
-            return end_runs(folder, done=done)
-    except (HeldByOther, InputError, OSError):  # it runs, or it is somebody else's to write
+            return end_runs(folder, done=done, wait_seconds=_LEFTOVER_SECONDS)
+    except (InputError, OSError):  # it runs, or it is somebody else's to write
         return False
 
 

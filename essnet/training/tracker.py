@@ -11,13 +11,13 @@ class Tracker(Protocol):
     """Where metrics and artifacts go."""
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Take metrics of an optimizer step; they may wait until `flush`."""
+        """Take metrics of an optimizer step. When this returns, they outlive the process."""
 
     def log_artifact(self, path: Path, folder: str) -> None:
         """Keep a file below `folder` of the run's artifacts."""
 
     def flush(self) -> None:
-        """Store what was logged so far; what cannot be stored waits for the next time."""
+        """Have what was logged so far shown soon; waits for nothing."""
 
 
 class NullTracker:

@@ -170,7 +170,7 @@ class Trainer:
             self._writer.wait_after_failure()
             raise
         finally:
-            self._tracker.flush()  # a run that fails keeps what it logged until then
+            self._tracker.flush()
         result = TrainResult(
             directory=self.directory,
             best_checkpoint=self.checkpoints.best(),
@@ -242,7 +242,7 @@ class Trainer:
         """Copy what a checkpoint needs, and have it written while training goes on."""
         self._watch.wait()
         self._writer.wait()
-        self._tracker.flush()  # so that nothing before a checkpoint is missing from a run whose store answers
+        self._tracker.flush()
         self._writer.start(
             self.step,
             best_step=self.state.best_step,
