@@ -110,6 +110,7 @@ def train(
     from essnet.config import to_yaml
     from essnet.report.best_models import log_best_model
     from essnet.tracking import RunStore, default_uri
+    from essnet.tracking.dataset_input import dataset_inputs
     from essnet.training.interruption import interruption_by_signal
     from essnet.training.overfitting import overfit_trial
     from essnet.training.step_profile import StepProfile, check_enough_steps
@@ -174,6 +175,9 @@ def train(
         status = "FAILED"
         try:
             trainer.track_with(tracker)
+            if overfit is None:
+                data = trainer.trial
+                tracker.log_inputs(dataset_inputs(trial, train=data.train_data, evaluation=data.eval_data))
 
             def profiled(text: str, files: tuple[Path, ...]) -> None:
                 console.print(text, markup=False)

@@ -20,6 +20,7 @@ from essnet.sweep.requests import Requests
 from essnet.sweep.stored_trial import stored_trial
 from essnet.sweep.trial_log import LOG_FILE, trial_log
 from essnet.sweep.trial_run import trial_run
+from essnet.tracking.dataset_input import dataset_inputs
 from essnet.training.free_memory import return_memory
 from essnet.training.trainer import Trainer
 
@@ -94,6 +95,8 @@ def _train(
     )
     with trial_run(task, config) as tracker:
         trainer.track_with(tracker)
+        data = trainer.trial
+        tracker.log_inputs(dataset_inputs(config, train=data.train_data, evaluation=data.eval_data))
         logger.info("step %d of %d: training begins", trainer.step, config.trainer.max_steps)
         result = trainer.train()
         logger.info("step %d: %s", trainer.step, "stopped, as was asked" if result.interrupted else "done")

@@ -5,21 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mlflow import MlflowClient
 from mlflow.data.dataset import Dataset
 from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.data.schema import TensorDatasetSchema
-from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag
 from mlflow.types import Schema, TensorSpec
 
-from essnet.config import DataConfig, FolderData, TexturesData
+from essnet.config import DataConfig, FolderData, TexturesData, TrialConfig
 from essnet.data import SegmentationDataset, build_dataset
 from essnet.data.paired_files import PairedFilesDataset
 
@@ -29,24 +26,13 @@ _MOST_SIZES = 1000
 
 
 def dataset_inputs(
-    config: DataConfig, *, train: SegmentationDataset, evaluation: SegmentationDataset, evaluation_split: str
+    config: TrialConfig, *, train: SegmentationDataset, evaluation: SegmentationDataset
 ) -> list[dict[str, Any]]:
-    """Describe the splits of a trial, as JSON that `log_inputs` takes."""
-    splits = (("training", "train", train), ("evaluation", evaluation_split, evaluation))
-    return [{"context": context, "dataset": Split(config, split, data).to_dict()} for context, split, data in splits]
-
-
-def log_inputs(client: MlflowClient, run_id: str, inputs: Sequence[Mapping[str, Any]]) -> None:
-    """Log what `dataset_inputs` returned to a run; what the run has already is not doubled. Raises what MLflow does."""
-    client.log_inputs(
-        run_id,
-        datasets=[
-            DatasetInput(
-                dataset=DatasetEntity(**one["dataset"]), tags=[InputTag("mlflow.data.context", one["context"])]
-            )
-            for one in inputs
-        ],
-    )
+    """Describe the splits of a trial, as `MlflowTracker.log_inputs` takes them."""
+    splits = (("training", "train", train), ("evaluation", config.evaluation.split, evaluation))
+    return [
+        {"context": context, "dataset": Split(config.data, split, data).to_dict()} for context, split, data in splits
+    ]
 
 
 class Split(Dataset):

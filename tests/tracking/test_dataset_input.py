@@ -15,20 +15,13 @@ from mlflow.entities import DatasetInput
 
 from essnet.config import FolderData, TexturesData
 from essnet.data import build_dataset
-from essnet.tracking import RunStore, dataset_input
-from essnet.tracking.dataset_input import GeneratedSource, Split, dataset_inputs, log_inputs
+from essnet.tracking import MlflowTracker, RunStore, dataset_input
+from essnet.tracking.dataset_input import GeneratedSource, Split, dataset_inputs
 from tests.data.fixtures import make_folder_dataset
+from tests.tracking.runs import close, run_id_of, spec_of
+from tests.training.tiny import tiny_trial
 
 TEXTURES = TexturesData(name="textures", num_classes=5, crop_size=32, train_images=11, val_images=4, test_images=3)
-
-
-def inputs_of(config: TexturesData | FolderData) -> list[dict[str, Any]]:
-    return dataset_inputs(
-        config,
-        train=build_dataset(config, "train"),
-        evaluation=build_dataset(config, "val"),
-        evaluation_split="val",
-    )
 
 
 def split(config: TexturesData | FolderData, name: str = "train") -> Split:
@@ -48,17 +41,20 @@ def root(tmp_path: Path) -> Path:
     return make_folder_dataset(tmp_path / "street")
 
 
-def logged(store: RunStore, config: TexturesData | FolderData) -> list[DatasetInput]:
-    run_id = store.client.create_run(store.experiment_id).info.run_id
+def logged(store: RunStore, data: TexturesData | FolderData, folder: Path) -> list[DatasetInput]:
+    config = tiny_trial().model_copy(update={"data": data})
+    splits = [build_dataset(data, name) for name in ("train", "val")]
     for _ in range(2):  # a trial that goes on tells it again
-        log_inputs(store.client, run_id, json.loads(json.dumps(inputs_of(config))))
-    inputs = store.client.get_run(run_id).inputs
+        tracker = MlflowTracker(folder, spec_of(store))
+        tracker.log_inputs(dataset_inputs(config, train=splits[0], evaluation=splits[1]))
+        close(tracker)
+    inputs = store.client.get_run(run_id_of(store)).inputs
     assert inputs is not None
     return sorted(inputs.dataset_inputs, key=lambda one: one.tags[0].value, reverse=True)
 
 
-def test_a_run_has_both_splits_once(store: RunStore) -> None:
-    train, evaluation = logged(store, TEXTURES)
+def test_a_run_has_both_splits_once(store: RunStore, tmp_path: Path) -> None:
+    train, evaluation = logged(store, TEXTURES, tmp_path)
     for one, name, context, images in ((train, "train", "training", 11), (evaluation, "val", "evaluation", 4)):
         assert [(tag.key, tag.value) for tag in one.tags] == [("mlflow.data.context", context)]
         assert one.dataset.name == f"textures {name}"
@@ -77,8 +73,8 @@ def test_generated_images_come_from_their_source_again() -> None:
     np.testing.assert_array_equal(again[2][0], before[2][0])
 
 
-def test_files_have_their_folder_as_the_source(store: RunStore, root: Path) -> None:
-    train, _ = logged(store, folder_data(root))
+def test_files_have_their_folder_as_the_source(store: RunStore, root: Path, tmp_path: Path) -> None:
+    train, _ = logged(store, folder_data(root), tmp_path)
     assert train.dataset.name == "street train"
     assert train.dataset.source_type == "local"
     assert json.loads(train.dataset.source) == {"uri": str(root)}
