@@ -229,7 +229,7 @@ class KilledSweep:
         log = self._path / f"{which}.log"
         session = Session(f"{self._path} {uuid.uuid4()}")
         # Noted before there is anything to end: this benchmark may be killed too.
-        write_json(self._sessions_file, [*(known.name for known in self._sessions()), session.name])
+        self._note_sessions([*self._sessions(), session])
         return session.start([sys.executable, str(_LAUNCH), *arguments], folder=self._path, log=log), session
 
     @property
@@ -237,13 +237,16 @@ class KilledSweep:
         return self._path / "sessions.json"
 
     def _sessions(self) -> list[Session]:
-        return [Session(name) for name in read_json(self._sessions_file)]
+        return [Session(name) for name in read_json(self._sessions_file).get("names", [])]
+
+    def _note_sessions(self, sessions: Sequence[Session]) -> None:
+        write_json(self._sessions_file, {"names": [session.name for session in sessions]})
 
     def _end_sessions(self) -> None:
         """End what is left of all commands, those of an earlier, interrupted benchmark included."""
         for session in self._sessions():
             session.kill_all()
-        write_json(self._sessions_file, [])
+        self._note_sessions([])
 
     def _wait_for_leftovers(self) -> list[str]:
         """Return the names of the processes that are still there some time after the last command ended."""
