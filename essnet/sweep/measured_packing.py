@@ -31,7 +31,7 @@ def measure_packing(
     placement: Placement,
     *,
     folder: SweepFolder,
-    cache_dir: Path,
+    cache_dir: Path | None,
     progress: ItemProgress | None = None,
 ) -> Packing:
     """Measure each class of a sweep's trials, one after another, on workers of Ray, which must run.
@@ -91,13 +91,17 @@ def _trial(sweep: Sweep, arm: Arm, point: Point) -> TrialConfig:
     return sweep.trial_config({**arm.fixed, **point})
 
 
-def _measure(config: TrialConfig, placement: Placement, *, cache_dir: Path) -> Measurement:
+def _measure(config: TrialConfig, placement: Placement, *, cache_dir: Path | None) -> Measurement:
     on_gpu = runs_on_gpu(config, placement)
     if not on_gpu:  # on a machine with GPUs, `auto` would take one that the worker was not given
         config = config.model_copy(update={"trainer": config.trainer.model_copy(update={"device": "cpu"})})
     try:
         measurement: Measurement = _on_device(
-            measure_trial, placement, on_gpu=on_gpu, trial=config.model_dump(), cache_dir=str(cache_dir.absolute())
+            measure_trial,
+            placement,
+            on_gpu=on_gpu,
+            trial=config.model_dump(),
+            cache_dir=cache_dir and str(cache_dir.absolute()),
         )
     except RayError as error:
         return Measurement(error=lost_worker(error)["message"])

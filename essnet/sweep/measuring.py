@@ -40,19 +40,19 @@ def look_at_device(*, gpu: bool) -> Device:
     return Device(properties.name, host_memory_mib=host, gpu_memory_mib=properties.total_memory / _MIB)
 
 
-def measure_trial(trial: Mapping[str, Any], *, cache_dir: str) -> Measurement:
+def measure_trial(trial: Mapping[str, Any], *, cache_dir: str | None) -> Measurement:
     """Train a trial for some steps, with all cores of the machine allowed, and return what it took.
 
     The real trainer in a temporary folder, without tracker and evaluation; a checkpoint is part of it. The process
     must be a fresh one: what an earlier trial left in it would count.
     """
     try:
-        return _measure(TrialConfig.model_validate(trial), cache_dir=Path(cache_dir))
+        return _measure(TrialConfig.model_validate(trial), cache_dir=Path(cache_dir) if cache_dir else None)
     except Exception as error:  # whatever stops the trial here will stop it again, or not; the sweep goes on
         return Measurement(error=in_a_line(error))
 
 
-def _measure(config: TrialConfig, *, cache_dir: Path) -> Measurement:
+def _measure(config: TrialConfig, *, cache_dir: Path | None) -> Measurement:
     host = PeakMemory(torch.device("cpu"))
     steps = _MeasuredSteps()
     with TemporaryDirectory(prefix="essnet-measuring-") as folder:

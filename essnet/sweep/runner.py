@@ -104,7 +104,7 @@ def run_sweep(
                     sweep,
                     placement,
                     folder=folder,
-                    cache_dir=cache_dir,
+                    cache_dir=cache_dir if stored is None else None,  # a node may not have it
                     progress=lambda place, number: say(f"measuring {place} of {number} kinds of trials"),
                 )
                 say(packing.describe())

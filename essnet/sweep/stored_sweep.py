@@ -17,7 +17,7 @@ from essnet.config import InputError
 from essnet.sweep.folder import ENDED, FAILED, RUNNING, SweepFolder
 from essnet.sweep.requests import Requests
 from essnet.sweep.snapshot_writer import FILES, SnapshotWriter, TakenOver
-from essnet.sweep.snapshots import Snapshots
+from essnet.sweep.snapshots import Snapshot, Snapshots
 from essnet.sweep.storage import Storage, StorageError, insist
 from essnet.sweep.stored_trial import STOP
 
@@ -53,6 +53,8 @@ class StoredSweep:
         self._snapshots = Snapshots(Storage(address), f"{self._prefix}/sweep")
         self._writer: SnapshotWriter | None = None
         self._complete: set[str] = set()
+        """Trials of which all is here."""
+        self._taken_over = False
 
     def task(self) -> dict[str, str]:
         """Return what `stored_trial` has to know."""
@@ -68,7 +70,7 @@ class StoredSweep:
         """
         try:
             self._snapshots.storage.check()
-            return self._snapshots.newest() is not None
+            return self._newest() is not None
         except (StorageError, FileNotFoundError) as error:
             raise InputError(f"{error}; mend it, or give another storage=...") from error
 
@@ -80,7 +82,7 @@ class StoredSweep:
         InputError
             If they are of different sweeps.
         """
-        snapshot = self._snapshots.newest()
+        snapshot = self._newest()
         if snapshot is None or read_json(self._folder.path / "storage.json").get("attempt", 0) >= snapshot.attempt:
             return
         content = f"{self._snapshots.prefix}/{snapshot.files['sweep.json']}"
@@ -120,15 +122,17 @@ class StoredSweep:
         ended = threading.Event()
         thread = threading.Thread(target=self._follow, args=(ended, say), name="storage", daemon=True)
         thread.start()
+        hurried = False
         try:
             yield
+        except KeyboardInterrupt:  # the second one, which ends a sweep at once
+            hurried = True
+            raise
         finally:
             ended.set()
-            thread.join()
-            try:
-                self._look()
-            except (StorageError, TakenOver) as error:
-                say(f"{error}; --resume brings what is missing here")
+            if not hurried:
+                thread.join()
+                self._look_once_more(say)
 
     def _follow(self, ended: threading.Event, say: Callable[[str], None]) -> None:
         troubled = False
@@ -140,9 +144,24 @@ class StoredSweep:
                 if not troubled:
                     say(f"{error}; it is tried again")
                 troubled = True
-            except TakenOver:
-                os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C: what runs here ends
+            except TakenOver as error:
+                say(f"{error}; this one ends")
+                self._taken_over = True
+                os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C does
                 return
+
+    def _look_once_more(self, say: Callable[[str], None]) -> None:
+        if self._taken_over:
+            return
+        try:
+            self._look()
+        except (StorageError, TakenOver) as error:
+            say(f"{error}; --resume brings what is missing here")
+
+    def _newest(self) -> Snapshot | None:
+        """Return the newest snapshot of a sweep that has begun: one that was refused at its start has left none."""
+        snapshot = self._snapshots.newest()
+        return snapshot if snapshot is not None and "sweep.json" in snapshot.files else None
 
     def _look(self) -> None:
         self.keep()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,14 +167,22 @@ def test_a_storage_that_does_not_answer_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
 
 
-def test_a_node_is_lost_and_no_folder_is_shared(tmp_path: Path, address: str) -> None:
+@pytest.fixture
+def places() -> Iterator[list[Path]]:
+    """Folders for temporary files of two nodes; with short names, as sockets may lie there."""
+    made = [Path(tempfile.mkdtemp(prefix=f"node{number}-")) for number in range(2)]
+    yield made
+    for place in made:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def test_a_node_is_lost_and_no_folder_is_shared(tmp_path: Path, address: str, places: list[Path]) -> None:
     base = {**LONG, "trainer": {**LONG["trainer"], "max_steps": 30}}
     asked = load_sweep(write(tmp_path, address, base=base, resources={"gpus": 0.0, "cpus": 2.0}))
     uri = f"sqlite:///{tmp_path / 'tracked.db'}"
     output = tmp_path / "runs"
     folder = SweepFolder(output / "tiny")
     store = RunStore(uri, "essnet", artifact_root=tmp_path / "artifacts")
-    places = [Path(tempfile.mkdtemp(prefix=f"node{number}-")) for number in range(2)]
     with loopback_cluster((1, 0)) as cluster:
         *_, lost = [cluster.add_node(num_cpus=2, env_vars={"TMPDIR": str(place)}) for place in places]
         with joined(cluster.address) as nodes:
