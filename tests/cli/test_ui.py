@@ -7,26 +7,21 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from essnet.cli.app import main
 from essnet.cli.mlflow_server import is_loopback
+from tests.cli.running_ui import running_ui
 from tests.cli.test_status import COMPLETED, make_sweep
 from tests.cli.tracked_sweep import make_tracked_sweep
-from tests.cli.workplace import ROOT
 
 USER, PASSWORD = "someone", "long-enough-a-password"
 CREDENTIALS = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in CREDENTIALS}
 
 
 @pytest.fixture(scope="module")
@@ -92,29 +87,6 @@ def test_what_only_this_machine_reaches(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
 
 
-@contextmanager
-def running(output: Path, *arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The command once it is ready, and the address that it printed."""
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "launch.py"), "ui", *arguments, "--output", str(output)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**ENVIRONMENT, **environment},
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        address = process.stdout.readline().strip()
-        said = process.stderr.readline() + process.stderr.readline()
-        assert "ready" in said, said + process.stderr.read()
-        yield process, address
-    finally:
-        process.terminate()
-        process.communicate(timeout=120)
-
-
 def status_of(address: str, *, user: str = "", password: str = "") -> int:
     request = urllib.request.Request(address.partition("#")[0])
     if user:
@@ -142,7 +114,7 @@ def alive(pid: int) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_answers_when_it_says_so_and_ends_with_all_its_processes(output: Path, number: signal.Signals) -> None:
-    with running(output) as (process, address):
+    with running_ui(output) as (process, address):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", address)
         assert status_of(address) == 200
         started = descendants(process.pid)
@@ -159,7 +131,7 @@ def test_it_answers_when_it_says_so_and_ends_with_all_its_processes(output: Path
 
 @pytest.mark.slow
 def test_a_server_that_is_killed_is_said(output: Path) -> None:
-    with running(output) as (process, _):
+    with running_ui(output) as (process, _):
         (server,) = (pid for pid in descendants(process.pid) if b"server" in Path(f"/proc/{pid}/cmdline").read_bytes()
                      .split(b"\0"))  # fmt: skip
         os.kill(server, signal.SIGKILL)
@@ -171,7 +143,7 @@ def test_a_server_that_is_killed_is_said(output: Path) -> None:
 @pytest.mark.slow
 def test_beyond_this_machine_it_asks_for_the_password_of_the_environment(output: Path) -> None:
     before = {path for path in Path("/tmp").glob("essnet-ui-*")}
-    with running(output, "--host", "0.0.0.0", **CREDENTIALS) as (process, address):
+    with running_ui(output, "--host", "0.0.0.0", **CREDENTIALS) as (process, address):
         port = address.rpartition(":")[2]
         here = f"http://127.0.0.1:{port}/"
         assert status_of(here) == 401
@@ -185,5 +157,5 @@ def test_beyond_this_machine_it_asks_for_the_password_of_the_environment(output:
 
 @pytest.mark.slow
 def test_beyond_this_machine_with_a_yes(output: Path) -> None:
-    with running(output, "--host", "0.0.0.0", "--yes-without-password") as (_, address):
+    with running_ui(output, "--host", "0.0.0.0", "--yes-without-password") as (_, address):
         assert status_of(f"http://127.0.0.1:{address.rpartition(':')[2]}/") == 200
