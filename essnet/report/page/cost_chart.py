@@ -29,7 +29,6 @@ def cost_chart(comparison: Comparison, figure: str) -> Chart | Absent:
         return Absent(f"No configuration that went to its end has its {kind} measured.")
     front = comparison.pareto_front(figure)
     metric = in_words(comparison.metric)
-    baseline_arm = comparison.baseline.arm if comparison.baseline else None
     traces: list[dict[str, Any]] = [
         {
             "type": "scatter",
@@ -41,7 +40,7 @@ def cost_chart(comparison: Comparison, figure: str) -> Chart | Absent:
             "hoverinfo": "skip",
         }
     ]
-    for arm, place in arm_places((one.arm for one in shown), baseline_arm).items():
+    for arm, place in arm_places(comparison).items():
         of_arm = [one for one in shown if one.arm == arm]
         if of_arm:
             traces.append(_points(comparison, of_arm, figure, unit, name=arm, place=place))

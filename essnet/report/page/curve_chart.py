@@ -23,18 +23,17 @@ def curve_chart(comparison: Comparison) -> Chart | Absent:
         return Absent(f"{comparison.metric} is measured over the whole run: it has no learning curve.")
     if not any(len(trial.curve) > 1 for trial in comparison.trials):
         return Absent("No trial has been evaluated more than once.")
-    baseline_arm = comparison.baseline.arm if comparison.baseline else None
     metric = in_words(comparison.metric)
     traces: list[dict[str, Any]] = []
     ends: list[str] = []
     stopped: list[tuple[ComparedTrial, str]] = []
-    for arm, place in arm_places((trial.arm for trial in comparison.trials), baseline_arm).items():
+    for arm, place in arm_places(comparison).items():
         best = comparison.best_of_arm(arm)
         colour = arm_colour(place)
         of_arm = [trial for trial in comparison.trials if trial.arm == arm]
         complete = [trial for trial in of_arm if trial.state == COMPLETED]
         if len(complete) > 1:
-            traces += _band(complete, colour, arm)
+            traces += _band(complete, colour)
         going_on = [trial for trial in best.counted if trial.state in (COMPLETED, RUNNING)] if best else []
         steps, means = _mean_curve(going_on)
         if best is not None and steps:
@@ -78,11 +77,11 @@ def _mean_curve(trials: Sequence[ComparedTrial]) -> tuple[list[int], list[float]
     return list(values), [fmean(found) for found in values.values()]
 
 
-def _band(trials: Sequence[ComparedTrial], colour: str, arm: str) -> list[dict[str, Any]]:
+def _band(trials: Sequence[ComparedTrial], colour: str) -> list[dict[str, Any]]:
     values = _by_step(trials)
     common = {
         "type": "scatter", "mode": "lines", "x": list(values), "line": {"width": 0, "color": colour},
-        "showlegend": False, "hoverinfo": "skip", "legendgroup": plain(arm),
+        "showlegend": False, "hoverinfo": "skip",
     }  # fmt: skip
     red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
     return [
@@ -107,7 +106,7 @@ def _line(steps: list[int], means: list[float], colour: str, name: str, trial_id
 
 def _stopped(trial: ComparedTrial, colour: str, *, is_first: bool) -> dict[str, Any]:
     return {
-        "type": "scatter", "mode": "lines", "name": "stopped early", "legendgroup": "stopped",
+        "type": "scatter", "mode": "lines", "name": "stopped early",
         "x": [step for step, _ in trial.curve], "y": [value for _, value in trial.curve],
         "line": {"color": colour, "width": 1.5, "dash": "dot"}, "showlegend": is_first,
         "customdata": [trial.trial_id] * len(trial.curve),

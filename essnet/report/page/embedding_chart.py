@@ -12,7 +12,7 @@ from essnet.report.page.chart import Absent, Chart, axis, plain
 from essnet.report.palette import COLOURS
 
 _MOST_PIXELS = 300
-_MOST_NAMES = 40
+_MOST_NAMES = 80
 
 
 def embedding_chart(evaluation: TrialEvaluation) -> Chart | Absent:
@@ -55,7 +55,7 @@ def embedding_chart(evaluation: TrialEvaluation) -> Chart | Absent:
             },
             "text": [plain(name) for name in names],
             "textposition": "top center",
-            "textfont": {"size": 10},
+            "textfont": {"size": 9},
             "hovertemplate": "%{text}<extra></extra>",
         },
     ]

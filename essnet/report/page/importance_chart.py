@@ -13,8 +13,7 @@ def importance_chart(comparison: Comparison) -> Chart | Absent:
     # Takes a second to import.
     from essnet.sweep.importance import FEWEST_POINTS, METHOD, parameter_importance
 
-    baseline_arm = comparison.baseline.arm if comparison.baseline else None
-    places = arm_places((one.arm for one in comparison.configurations), baseline_arm)
+    places = arm_places(comparison)
     shares: dict[str, dict[str, float]] = {}
     left_out: list[str] = []
     for arm in places:
