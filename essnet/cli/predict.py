@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from essnet.training.prediction_inputs import PredictionInput
     from essnet.training.prediction_stream import PredictionsDone
 
-_MOST_CLASSES = 1 << 16
-"""Of a 16-bit PNG."""
 _MOST_LINES = 20
 """More images than this have a line for all, not one for each."""
 
@@ -79,10 +77,6 @@ def predict(
 
     check_writable(output)
     opened = open_checkpoint(checkpoint)
-    if opened.classes.num_classes > _MOST_CLASSES:
-        raise InputError(
-            f"{checkpoint}: has {opened.classes.num_classes} classes; the PNGs hold {_MOST_CLASSES} at most"
-        )
     inputs = find_inputs(images, output=output, seconds=every)
     model = load_model(opened, device=resolve_device(device, key="--device"))
     files = PredictionFiles(
@@ -91,7 +85,7 @@ def predict(
         uncertainty=uncertainty_scale(model.output_layer) if uncertainty else None,
         uncertainty_array=uncertainty_array,
     )
-    check_overwriting(inputs, files, output)
+    _check_overwriting(inputs, files, output)
     skipped = [item for item in inputs if skip_existing and _all_there(files, output / item.stem)]
     there = set(skipped)
     left = [item for item in inputs if item not in there]
@@ -131,7 +125,7 @@ def predict(
         raise InputError(f"{first}; {len(done.unreadable)} of {len(inputs)} images could not be read")
 
 
-def check_overwriting(inputs: Sequence[PredictionInput], files: PredictionFiles, output: Path) -> None:
+def _check_overwriting(inputs: Sequence[PredictionInput], files: PredictionFiles, output: Path) -> None:
     """Raise InputError if a result would take the place of another one or of an image."""
     sources = {os.path.realpath(item.path): item.path for item in inputs}  # Path.resolve raises for links in a circle
     owners: dict[Path, PredictionInput] = {}

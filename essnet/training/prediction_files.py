@@ -10,10 +10,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from essnet.atomic_files import write_atomically, write_png
+from essnet.config import InputError
 from essnet.data import ClassTable
 from essnet.data.overlay_picture import overlay_picture, uncertainty_picture
 from essnet.training.prediction import Prediction
 from essnet.training.uncertainty import UncertaintyScale
+
+_MOST_CLASSES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +24,11 @@ class PredictionFiles:
     """Which files are written of each image, all of which are there whole or not at all.
 
     `STEM.png`, the class indices in 16 bits, and `STEM_overlay.png` for people, always.
+
+    Raises
+    ------
+    InputError
+        If there are more classes than 16 bits can tell apart.
     """
 
     classes: ClassTable
@@ -30,6 +38,12 @@ class PredictionFiles:
     """The scale of `STEM_uncertainty.png`; None: no such picture."""
     uncertainty_array: bool = False
     """Also `STEM_uncertainty.npy`: (H, W) float32."""
+
+    def __post_init__(self) -> None:
+        if self.classes.num_classes > _MOST_CLASSES:
+            raise InputError(
+                f"{self.classes.num_classes:,} classes: the PNGs of predictions tell {_MOST_CLASSES:,} apart at most"
+            )
 
     @property
     def need_uncertainty(self) -> bool:

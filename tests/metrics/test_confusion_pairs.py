@@ -94,6 +94,14 @@ def test_where_there_are_too_many_pairs_the_smallest_are_forgotten() -> None:
     ]
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: not yet run on one")
+def test_a_gpu_counts_the_same() -> None:
+    pairs, counted = batches(40, 3), ConfusionPairs(40)
+    for predicted, truth in pairs:
+        counted.update(predicted.cuda(), truth.cuda())
+    assert counted.largest(10_000) == expected(pairs, 40)
+
+
 def test_on_a_gpu_nothing_is_waited_for() -> None:
     pairs = pixels = torch.empty(0, dtype=torch.int64)
     with NoWaiting():

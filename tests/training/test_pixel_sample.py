@@ -83,6 +83,14 @@ def test_with_more_classes_than_pixels_each_has_one_at_most() -> None:
     assert len(found.classes) == len(found.classes.unique()) == 4
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: not yet run on one")
+def test_on_a_gpu_the_sample_is_the_same() -> None:
+    outputs, labels = outputs_and_labels(5)
+    here, there = sampled(outputs, labels, batch=2, most=7), sampled(outputs.cuda(), labels, batch=2, most=7)
+    assert torch.equal(here.classes, there.classes)
+    torch.testing.assert_close(here.embeddings, there.embeddings)
+
+
 def test_nothing_labelled_is_no_sample() -> None:
     sample = PixelSample(layer())
     assert sample.read() is None

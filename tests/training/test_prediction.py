@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from essnet.config import InputError
 from essnet.data import ClassTable, build_dataset, eval_loader
 from essnet.data.transforms import PADDING_COLOUR
 from essnet.models import SegmentationModel
@@ -103,6 +104,12 @@ def test_files_read_back_equal(tmp_path: Path) -> None:
     array = np.load(paths["uncertainty_array"])
     assert array.dtype == np.float32
     assert np.array_equal(array, doubt)
+
+
+def test_more_classes_than_a_png_tells_apart() -> None:
+    names = tuple(str(index) for index in range(65537))
+    with pytest.raises(InputError, match=r"65,537 classes: the PNGs of predictions tell 65,536 apart at most"):
+        PredictionFiles(classes=ClassTable(names))
 
 
 def test_without_being_asked_there_are_two_files(tmp_path: Path) -> None:
