@@ -82,9 +82,8 @@ def _check_storage(address: str) -> str:
     if address.startswith(S3_SCHEME):
         bucket = address.removeprefix(S3_SCHEME).partition("/")[0]
         if not bucket or "?" in address or "@" in address:
-            raise ValueError(
-                f"found {address!r}; expected s3://bucket/prefix, with keys, endpoint and region in the environment"
-            )
+            # What was found may be a secret, and is not repeated.
+            raise ValueError("expected s3://bucket/prefix; keys, endpoint and region stand in the environment")
         return address.rstrip("/")
     if "://" in address or not address:
         raise ValueError(f"found {address!r}; expected s3://bucket/prefix, or a folder that all nodes mount")

@@ -53,6 +53,7 @@ def lost_worker(error: Exception) -> dict[str, str]:
     """Return the failure of a trial whose process is gone, from what Ray says of it."""
     if "low on memory" in str(error) or isinstance(error, OutOfMemoryError):
         return {"kind": OUT_OF_MEMORY, "message": "the node ran low on memory, and Ray ended the trial's process"}
-    if isinstance(error, StorageError | TakenOver | HeldByOther):  # it could not even say so in its folder
-        return {"kind": CRASH, "message": in_a_line(error)}
+    cause = getattr(error, "cause", error)  # Ray wraps what a worker raised
+    if isinstance(cause, StorageError | TakenOver | HeldByOther):  # it could not say so in its folder
+        return {"kind": CRASH, "message": in_a_line(cause)}
     return {"kind": LOST_WORKER, "message": "the worker process died"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from ray import cloudpickle
-from ray.exceptions import ActorDiedError, OutOfMemoryError
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 
 from essnet.atomic_files import write_json
 from essnet.config import InputError
@@ -21,6 +21,7 @@ from essnet.sweep.callback import SweepCallback
 from essnet.sweep.ended_runs import EndedRuns
 from essnet.sweep.failures import failure_kind, in_a_line, lost_worker
 from essnet.sweep.folder import FAILED, PENDING, RUNNING, SweepFolder, TrialRecord
+from essnet.sweep.storage import StorageError
 from essnet.tracking import MlflowTracker, RunSpec, RunStore
 from essnet.tracking.run_file import read_run_file
 from essnet.training.loss_watch import NonFiniteLossError
@@ -55,6 +56,8 @@ def test_what_torch_says_when_a_cpu_has_not_enough_memory() -> None:
 def test_lost_workers() -> None:
     assert lost_worker(ActorDiedError())["kind"] == "lost_worker"
     assert lost_worker(OutOfMemoryError("evicted"))["kind"] == "out_of_memory"
+    raised = RayTaskError("train", "Traceback\n ...", StorageError("storage: away")).as_instanceof_cause()
+    assert lost_worker(raised) == {"kind": "crash", "message": "storage: away"}
     words = "1 worker(s) were killed due to the node running low on memory."
     assert lost_worker(RuntimeError(words))["kind"] == "out_of_memory"
 
