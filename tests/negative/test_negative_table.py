@@ -66,7 +66,7 @@ def _tests() -> Iterator[Any]:
             yield pytest.param(case, arguments, id=f"{case.id}{several}")
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize(("case", "arguments"), list(_tests()))
 def test_row(
     case: Case,
