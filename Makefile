@@ -1,12 +1,13 @@
 # make sweep   the main job on the embedded default
 # make test    all tests; make check: linters and types
+# make torture wrong inputs by the ten thousand, for an hour or so; the counts go to docs/reliability.md
 # Both make .venv from requirements.txt where it is missing or out of date.
 
 PYTHON ?= python3
 BIN := .venv/bin
 SWEEP ?= experiments/textures/sweep.yaml
 
-.PHONY: sweep test check clean
+.PHONY: sweep test check torture clean
 
 sweep: .venv/.run
 	$(BIN)/python launch.py sweep $(SWEEP) --resume
@@ -19,6 +20,9 @@ check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+torture: .venv/.dev
+	$(BIN)/python -m benchmarks.torture
 
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed (PYTHON=... names one)" >&2; exit 2; }

@@ -100,7 +100,7 @@ def test_row_as_a_process(case: Case, here: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(here)
     before = _tree(here)
     command = [sys.executable, str(ROOT / "launch.py"), *case.command_lines[0]]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
     _check(case, done.returncode, done.stdout, done.stderr)
     assert _changes(before, _tree(here), case.leaves) == []
 
