@@ -91,7 +91,8 @@ def _contest(comparison: Comparison, best: Configuration, baseline: Configuratio
     unequal_counts = len({value.count for value in values if value is not None}) > 1
     mine, others = (_value(value, with_count=unequal_counts) for value in values)
     difference = f" ({against.difference.text(sign='+')})" if against is not None else ""
-    named = comparison.done and against is not None and against.difference.half_width is not None
+    has_seeds = against is not None and against.difference.half_width is not None
+    named = comparison.done and best.is_complete and has_seeds
     return (
         f"{'' if named else 'Best so far: '}{describe(comparison, best)}: {mine} {in_words(comparison.metric)} against "
         f"{others} for {describe(comparison, baseline)}{difference}{_price(comparison, best)}; "

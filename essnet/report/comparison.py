@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +57,18 @@ class Comparison:
             return None
         return configuration.metrics[figure] / self.baseline.metrics[figure]
 
+    def with_cost(self, figure: str) -> list[Configuration]:
+        """Return the configurations that went to their end and have a `perf/` figure."""
+        return [
+            one for one in self.configurations if one.is_complete and math.isfinite(one.metrics.get(figure, math.nan))
+        ]
+
     def pareto_front(self, figure: str) -> list[Configuration]:
         """Return the configurations that no other one beats in the metric and a `perf/` figure at once, cheapest first.
 
         Those compete that have both and went to their end.
         """
-        known = [one for one in self.configurations if one.is_complete and figure in one.metrics]
+        known = self.with_cost(figure)
         sign = 1 if self.mode == "max" else -1
         points = [(one.metrics[figure], sign * one.value.mean) for one in known if one.value is not None]
         return [known[place] for place in pareto_front(points)]

@@ -15,6 +15,8 @@ from safetensors.numpy import load_file
 from essnet.atomic_files import read_json
 from essnet.config.errors import InputError
 
+_TENSORS = ("class_embeddings", "pixel_embeddings", "pixel_classes")
+
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
@@ -57,15 +59,23 @@ class TrialEvaluation:
         Raises
         ------
         InputError
-            If the file is damaged.
+            If the file is damaged, or has what is no number.
         """
         path = self.folder / "embeddings.safetensors"
         if not path.is_file():
             return None
         try:
-            return load_file(path)
+            arrays = load_file(path)
         except SafetensorError as error:
             raise InputError(f"{path}: damaged; {error}") from None
+        shapes = [arrays[name].shape if name in arrays else () for name in _TENSORS]
+        (classes, pixels, truth) = shapes
+        if len(classes) != 2 or pixels[1:] != classes[1:] or truth != pixels[:1]:
+            found = ", ".join(f"{name} {shape}" for name, shape in zip(_TENSORS, shapes, strict=True))
+            raise InputError(f"{path}: damaged; found {found}, expected (C, D), (N, D) and (N,)")
+        if not all(np.isfinite(arrays[name]).all() for name in _TENSORS):
+            raise InputError(f"{path}: has embeddings that are no numbers: the training had come apart")
+        return arrays
 
 
 def read_evaluation(trial_folder: Path) -> TrialEvaluation | None:

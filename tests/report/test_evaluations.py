@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from essnet.config import InputError
 from essnet.report.class_changes import class_changes, group_changes
@@ -65,6 +67,35 @@ def test_damaged_embeddings_are_named(trial: Path) -> None:
     path = trial / "evaluation" / "embeddings.safetensors"
     path.write_bytes(b"no tensors")
     with pytest.raises(InputError, match=f"^{re.escape(str(path))}: damaged"):
+        read(trial).embeddings()
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"class_embeddings": torch.zeros(3, 4)}, "damaged; found class_embeddings (3, 4), pixel_embeddings ()"),
+        (
+            {
+                "class_embeddings": torch.zeros(3, 4),
+                "pixel_embeddings": torch.zeros(2, 5),
+                "pixel_classes": torch.zeros(2),
+            },
+            "damaged; found class_embeddings (3, 4), pixel_embeddings (2, 5)",
+        ),
+        (
+            {
+                "class_embeddings": torch.full((3, 4), float("nan")),
+                "pixel_embeddings": torch.zeros(2, 4),
+                "pixel_classes": torch.zeros(2),
+            },
+            "has embeddings that are no numbers",
+        ),
+    ],
+)
+def test_embeddings_that_cannot_be_laid_out(trial: Path, tensors: dict[str, torch.Tensor], message: str) -> None:
+    path = trial / "evaluation" / "embeddings.safetensors"
+    save_file(tensors, path)
+    with pytest.raises(InputError, match=re.escape(f"{path}: {message}")):
         read(trial).embeddings()
 
 

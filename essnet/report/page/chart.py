@@ -20,7 +20,6 @@ class Chart:
 
     name: str
     """Identifies it on the page."""
-    title: str
     alt: str
     """What it shows, for who cannot see it."""
     note: str

@@ -21,7 +21,6 @@ def class_chart(changes: Sequence[ClassChange]) -> Chart:
     ends = [f"{change.name} {change.change:+.3f}" for change in (*gains[:1], *losses[-1:])]
     return Chart(
         name="classes",
-        title="Which classes gain, which lose",
         alt=(
             f"Bar chart of changes in IoU against the baseline: of {len(changes)} classes {num_gaining} gain and "
             f"{num_losing} lose. {'; '.join(ends)}."

@@ -24,7 +24,7 @@ _LOG_FROM = 20
 def cost_chart(comparison: Comparison, figure: str) -> Chart | Absent:
     """Return the metric over a cost, a point a configuration that went to its end, with the Pareto front."""
     kind, title, unit = _WORDS[figure]
-    shown = [one for one in comparison.configurations if one.is_complete and figure in one.metrics]
+    shown = comparison.with_cost(figure)
     if not shown:
         return Absent(f"No configuration that went to its end has its {kind} measured.")
     front = comparison.pareto_front(figure)
@@ -49,7 +49,6 @@ def cost_chart(comparison: Comparison, figure: str) -> Chart | Absent:
     names = ", ".join(one.trial_id for one in front)
     return Chart(
         name=f"cost-{kind}",
-        title=f"{metric} over {kind}",
         alt=(
             f"Scatter plot of {metric} over the {title} of {len(shown)} configurations, {min(costs):.4g} to "
             f"{max(costs):.4g} {unit}. On the Pareto front: {names}."

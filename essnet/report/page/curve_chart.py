@@ -54,7 +54,6 @@ def curve_chart(comparison: Comparison) -> Chart | Absent:
     last = max(trial.curve[-1][0] for trial in comparison.trials if trial.curve)
     return Chart(
         name="curves",
-        title="Learning curves",
         alt=f"Line chart of {metric} over optimizer steps, a line an arm: {'; '.join(ends)}.",
         note=note,
         traces=traces,

@@ -62,7 +62,6 @@ def embedding_chart(evaluation: TrialEvaluation) -> Chart | Absent:
     shares = [f"{share:.0%}" for share in explained]
     return Chart(
         name="embeddings",
-        title="Embeddings in two dimensions",
         alt=(
             f"Scatter plot of {len(seen)} class embeddings and {len(of_pixels)} pixels of {evaluation.trial_id} on "
             f"their first two principal axes, which have {shares[0]} and {shares[1]} of the class embeddings' variance."

@@ -30,7 +30,6 @@ def heat_map(comparison: Comparison) -> Chart | Absent:
     best, best_dim = max(((row, dim) for row, dim in cells), key=lambda key: sign * _mean(cells[key]))
     return Chart(
         name="heat-map",
-        title=f"{metric} over d and k",
         alt=(
             f"Heat map of {metric}: {len(rows)} rows of arm and k, {len(dims)} values of d from {dims[0]} to "
             f"{dims[-1]}. The best cell is {_row_name(best)}, d = {best_dim}, with "

@@ -40,7 +40,6 @@ def importance_chart(comparison: Comparison) -> Chart | Absent:
     paths = list(dict.fromkeys(path for found in shares.values() for path in found))
     return Chart(
         name="importance",
-        title="Which parameter mattered",
         alt=f"Bar chart of the share of each searched parameter in the variance of {metric}. {words}.",
         note=(
             f"Share in the variance of {metric}, by {METHOD}, from the configurations that went to their end. "

@@ -25,7 +25,6 @@ def joint_chart(comparisons: Sequence[Comparison], figure: str) -> Chart | Absen
     number = sum(len(trace["x"]) for trace in traces)
     return Chart(
         name=f"joint-{kind}",
-        title=f"{metric} over {kind}, against each baseline",
         alt=(
             f"Scatter plot of the difference in {metric} to the baseline over the {words} as a multiple of the "
             f"baseline's, {number} configurations of {', '.join(trace['name'] for trace in traces)}."
@@ -49,8 +48,8 @@ def joint_chart(comparisons: Sequence[Comparison], figure: str) -> Chart | Absen
 def _points(comparison: Comparison, figure: str, place: int) -> dict[str, Any]:
     shown = [
         (ratio, one.difference.mean, one)
-        for one in comparison.configurations
-        if one.is_complete and one is not comparison.baseline and one.difference is not None
+        for one in comparison.with_cost(figure)
+        if one is not comparison.baseline and one.difference is not None
         if (ratio := comparison.ratio(one, figure)) is not None
     ]
     return {
