@@ -19,6 +19,8 @@ from essnet.data.plain_png import read_plain_png
 
 # Pillow warns of half as many pixels as it refuses: an aerial photograph may have them.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# And of what it makes of a damaged file: it reads the picture, or raises as well.
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 

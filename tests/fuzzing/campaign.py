@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_SECONDS = 10.0
@@ -45,17 +46,20 @@ def fuzz(subject: str, *, first: int, count: int) -> Findings:
     while found.next_case < first + count and len(found.troubles) < _MOST_TROUBLES:
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, "-m", __name__, subject, str(found.next_case), str(first + count), folder]
-            with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            # A file: libraries written in C say much of damaged pictures, and a full pipe would stop them.
+            with (
+                tempfile.TemporaryFile() as errors,
+                subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors) as process,
+            ):
                 try:
-                    _follow(process, found, end=first + count)
+                    _follow(process, errors, found, end=first + count)
                 finally:
                     process.kill()
     return found
 
 
-def _follow(process: subprocess.Popen[bytes], found: Findings, *, end: int) -> None:
+def _follow(process: subprocess.Popen[bytes], errors: IO[bytes], found: Findings, *, end: int) -> None:
     assert process.stdout is not None
-    assert process.stderr is not None
     seconds = _START_SECONDS
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
@@ -73,7 +77,8 @@ def _follow(process: subprocess.Popen[bytes], found: Findings, *, end: int) -> N
             _note(found, "hung", f"longer than {seconds:.0f} s")
             return
     if process.wait() != 0:
-        last = process.stderr.read().decode(errors="replace").strip().splitlines()[-1:]
+        errors.seek(0)
+        last = errors.read().decode(errors="replace").strip().splitlines()[-1:]
         _note(found, "died", f"exit code {process.returncode}: {' '.join(last)}")
 
 

@@ -23,7 +23,6 @@ from essnet.data.class_table import read_class_table
 from essnet.data.image_files import check_image_size, read_image, read_mask_ids
 from essnet.data.image_regions import read_region
 from essnet.data.mask_labels import MaskLabels
-from essnet.data.mat_labels import read_mat_ids
 from essnet.downloads.archive import Archive, DownloadFailed
 from essnet.downloads.unpacking import unpack
 from essnet.report import answer, comparison_table, load_comparison
@@ -33,7 +32,7 @@ from essnet.training.trainer import Trainer
 from essnet.training.trial import load_model
 from tests.cli.workplace import SWEEP, TRIAL
 from tests.coco_lvis.generated import overlapping, request
-from tests.data.official_fixtures import write_palette, write_s
+from tests.data.official_fixtures import write_palette
 from tests.downloads.archives import tar_of, zip_of
 from tests.fuzzing import grammar
 from tests.fuzzing.mutations import mutated, mutated_json, mutated_value, with_png_checksums
@@ -166,8 +165,6 @@ def _masks(folder: Path) -> Run:
     sound = [content for ending, content in _pictures() if ending in ("png", "tif")]
     write_palette(folder / "x.png", ids.astype(np.uint8))
     sound.append((folder / "x.png").read_bytes())
-    write_s(folder / "x.mat", ids)
-    mat = (folder / "x.mat").read_bytes()
 
     def run(number: int) -> None:
         random = _random("mask", number)
@@ -175,15 +172,10 @@ def _masks(folder: Path) -> Run:
         names = b"a\nb\nc\nd\n"
         (folder / "classes.txt").write_bytes(mutated(names, random) if kind < 0.1 else names)
         labels = MaskLabels(classes=read_class_table(folder / "classes.txt"))
-        if kind < 0.3:
-            path = folder / "x.mat"
-            path.write_bytes(mutated(mat, random))
-            found = read_mat_ids(path, variable="S")
-        else:
-            path = folder / "x.png"
-            content = mutated(random.choice(sound), random)
-            path.write_bytes(with_png_checksums(content) if random.random() < 0.7 else content)
-            found = read_mask_ids(path)
+        path = folder / "x.png"
+        content = mutated(random.choice(sound), random)
+        path.write_bytes(with_png_checksums(content) if random.random() < 0.7 else content)
+        found = read_mask_ids(path)
         labels.to_targets(found, path=path)
         labels.count(found, path=path)
 
