@@ -17,11 +17,19 @@ from tests.browser import chromium
 from tests.report.page.test_in_browser import drawn_sizes, opened
 from tests.sweep.sweeps import write_sweep
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).resolve().parents[2]
 T_OF_TWO_DEGREES = 4.302652729911275
 """Student's t at 97.5 %, from a table."""
+ARMS = {
+    "full": {"objective.name": "full_softmax"},
+    "knn": {
+        "objective.name": "knn_softmax",
+        "objective.embedding_dim": {"choice": [2, 4]},
+        "objective.num_neighbours": 1,
+    },
+}
 COSTS = ("perf/loss_memory_mib", "perf/step_ms")
 
 
@@ -29,7 +37,7 @@ COSTS = ("perf/loss_memory_mib", "perf/step_ms")
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what `sweep --json` printed, of three seeds of the best of each arm."""
     root = tmp_path_factory.mktemp("real")
-    write_sweep(root, replicate={"seeds": [0, 1, 2]})
+    write_sweep(root, replicate={"seeds": [0, 1, 2]}, arms=ARMS)
     command = [sys.executable, str(ROOT / "launch.py"), "sweep", "sweep.yaml", "--json", "--output", "runs"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=1200)
     assert done.returncode == 0, done.stderr

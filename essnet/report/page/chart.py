@@ -15,7 +15,7 @@ _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cros
 class Chart:
     """Traces and layout as plotly.js takes them, of the few kinds that `static_picture` knows.
 
-    `trial_ids` in a trace stand for plotly's `customdata`: a click on a point leads to the trial's row.
+    `customdata` of a trace has the points' trial ids: a click on a point leads to the trial's row.
     """
 
     name: str
