@@ -4,7 +4,7 @@
     python benchmarks/tracking.py --only outages --rounds 1 --kills 10 --hang 120
 
 `overhead`: rounds of a bare loop whose step computes for `--step-ms`, and of the same loop with a tracker, in turns.
-Each step logs 20 metrics, each 50th a picture of 100 kB, and asks for delivery, as a checkpoint does. The ratio of the
+Each step logs 20 metrics, each 100th a picture of 100 kB, and asks for delivery, as a checkpoint does. The ratio of the
 times of a round is of the loops alone; how long a tracker takes at its end is told beside it.
 
 `outages`: real trials, evaluations and checkpoints included, in turns undisturbed and while the server is killed and
@@ -43,7 +43,7 @@ from essnet.tracking import MlflowTracker, RunSpec, RunStore
 
 LARGEST_OVERHEAD, LARGEST_WITH_OUTAGES = 1.02, 1.03
 _METRICS = 20
-_ARTIFACT_EVERY = 50
+_ARTIFACT_EVERY = 100
 _ARTIFACT_BYTES = 100_000
 _END_SECONDS = 120.0
 

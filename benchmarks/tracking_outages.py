@@ -30,25 +30,29 @@ def measure_outages(
 ) -> dict[str, Any]:
     """Return the ratio of each round's seconds a step, the steps of each, and what is not there once, a line each."""
     store = RunStore(server.uri, _EXPERIMENT, artifact_root=folder)
-    _Trial(store, folder / "warm-up", stop_after=lambda step: step >= 5)
+    TrackedTrial(store, folder / "warm-up", stop_after=lambda step: step >= 5)
     ratios, steps, problems = [], [], []
     for number in range(rounds):
         over = threading.Event()
         outages = threading.Thread(target=_disturb, args=(server, kills, hang_seconds, over))
         outages.start()
         try:
-            disturbed = _Trial(store, folder / f"disturbed-{number}", stop_after=lambda step, end=over: end.is_set())
+            disturbed = TrackedTrial(
+                store, folder / f"disturbed-{number}", stop_after=lambda step, end=over: end.is_set()
+            )
         finally:
             outages.join()
-        calm = _Trial(store, folder / f"calm-{number}", stop_after=lambda step, last=disturbed.steps: step >= last)
+        calm = TrackedTrial(
+            store, folder / f"calm-{number}", stop_after=lambda step, last=disturbed.steps: step >= last
+        )
         ratios.append(disturbed.seconds / calm.seconds)
         steps.append(calm.steps)
         problems += [*disturbed.problems(), *calm.problems()]
     return {"ratios": ratios, "steps": steps, "kills": kills, "hang_seconds": hang_seconds, "problems": problems}
 
 
-class _Trial:
-    """A trial that was trained until `stop_after` said so of a step, and how long its steps took in all."""
+class TrackedTrial:
+    """A real trial that was trained until `stop_after` said so of a step, and how long its steps took in all."""
 
     def __init__(self, store: RunStore, directory: Path, *, stop_after: Callable[[int], bool]) -> None:
         self._store = store
