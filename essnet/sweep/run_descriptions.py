@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,6 +73,4 @@ def describe_sweep(
 
 
 def _command(arguments: str, output: str) -> str:
-    import shlex
-
     return f"launch.py {arguments}" if output == "runs" else f"launch.py {arguments} --output {shlex.quote(output)}"

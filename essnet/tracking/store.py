@@ -93,11 +93,8 @@ class RunStore:
             location = (self.artifact_root / folder).absolute().as_uri()
         return str(self.client.create_experiment(self.experiment, artifact_location=location))
 
-    def find(self, tags: Mapping[str, str]) -> Run | None:
-        """Return the oldest run that has all `tags`, or None."""
-        return next(iter(self._search(tags)), None)
-
     def _search(self, tags: Mapping[str, str]) -> Sequence[Run]:
+        """Return the runs that have all `tags`, the oldest first."""
         query = " and ".join(f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items())
         runs: Sequence[Run] = self.client.search_runs(
             [self.experiment_id], filter_string=query, order_by=["attributes.start_time ASC"]

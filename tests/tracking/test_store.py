@@ -25,7 +25,6 @@ def runs_of(store: RunStore) -> int:
 
 
 def test_a_run_is_found_again_by_its_identity(store: RunStore, place: Place) -> None:
-    assert store.find(IDENTITY) is None
     run_id = start(store)
     store.client.set_terminated(run_id, "KILLED")
     again = place.store(store.experiment)
