@@ -116,7 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _fail(code: int, message: str, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    line = " ".join(message.split())
+    # One line, and nothing in it that a terminal obeys: parts of the input are shown as they are.
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(message.split()))
     if len(line) > _LONGEST_LINE:
         line = f"{line[: _LONGEST_LINE // 2]} ... {line[-_LONGEST_LINE // 2 :]}"
     print(f"essnet: {line}", file=sys.stderr)

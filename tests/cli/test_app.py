@@ -45,6 +45,11 @@ def test_of_a_very_long_line_the_middle_is_left_out(capsys: pytest.CaptureFixtur
     assert len(line) < 1100
 
 
+def test_nothing_in_the_line_is_obeyed_by_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "\x1b[2J\udce4.yaml") == 2
+    assert capsys.readouterr().err == "essnet: \\x1b[2J\\udce4.yaml: no such file\n"
+
+
 def test_dry_run_starts_and_leaves_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = tree(here)
     assert run("sweep", "s.yaml", "--dry-run", "--json", "resources.gpus=0", "resources.cpus=1") == 0

@@ -258,7 +258,7 @@ def _sweep_folders(folder: Path) -> Run:
             path.write_bytes(mutated(sound[path].encode(), random))
         comparison = load_comparison(sweep)
         answer(comparison)
-        comparison_table(comparison)
+        comparison_table([comparison])
         json.dumps(comparison.to_json())
 
     return run
