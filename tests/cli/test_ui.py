@@ -19,6 +19,7 @@ from essnet.cli.mlflow_server import is_loopback
 from tests.cli.running_ui import running_ui
 from tests.cli.test_status import COMPLETED, make_sweep
 from tests.cli.tracked_sweep import make_tracked_sweep
+from tests.tracking.server import Server
 
 USER, PASSWORD = "someone", "long-enough-a-password"
 CREDENTIALS = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
@@ -159,3 +160,24 @@ def test_beyond_this_machine_it_asks_for_the_password_of_the_environment(output:
 def test_beyond_this_machine_with_a_yes(output: Path) -> None:
     with running_ui(output, "--host", "0.0.0.0", "--yes-without-password") as (_, address):
         assert status_of(f"http://127.0.0.1:{address.rpartition(':')[2]}/") == 200
+
+
+@pytest.mark.slow
+def test_a_sweep_on_a_server_is_looked_at_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "served").mkdir()
+    server = Server(tmp_path / "served")
+    server.start()
+    try:
+        folder = make_tracked_sweep(tmp_path, uri=server.uri)
+        with pytest.raises(SystemExit) as exited:
+            main(["ui", "s", "--output", str(tmp_path)])
+    finally:
+        server.stop()
+    assert exited.value.code == 0
+    written = capsys.readouterr()
+    parent = folder.state()["parent_run_id"]
+    experiment = f"{server.uri}/#/experiments/1/runs"
+    assert written.out == f"{experiment}?viewStateShareKey={parent}&compareRunsMode=CHART\n"
+    assert f"the sweep's runs are on the server {server.uri}" in written.err
+    line = refusal(capsys, "s", "--output", str(tmp_path))
+    assert line.startswith(f"essnet: {server.uri}: the sweep cannot be looked at there (")
