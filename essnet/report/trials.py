@@ -51,12 +51,16 @@ class ComparedTrial:
     @property
     def embedding_dim(self) -> int | None:
         """Return d, or None for the full softmax, which has none."""
-        return None if self.settings.get("name") == "full_softmax" else self.settings.get("embedding_dim")
+        return None if self.settings.get("name") == "full_softmax" else self._whole_number("embedding_dim")
 
     @property
     def num_neighbours(self) -> int | None:
         """Return k, or None for an objective without neighbours."""
-        return self.settings.get("num_neighbours") if self.settings.get("name") in _HAS_NEIGHBOURS else None
+        return self._whole_number("num_neighbours") if self.settings.get("name") in _HAS_NEIGHBOURS else None
+
+    def _whole_number(self, key: str) -> int | None:
+        value = self.settings.get(key)
+        return value if isinstance(value, int) else None  # the file may be a stranger's
 
     def value_up_to(self, step: int, *, metric: str, mode: str) -> float | None:
         """Return what `metrics` would have for the metric of `curve` had the trial ended at `step`."""
@@ -136,7 +140,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     """Return the `objective` block; empty where there is none to be read: the trial's figures count all the same."""
     try:
         config = yaml.load(path.read_text(encoding="utf-8"), Loader=_YAML_LOADER)
-    except (FileNotFoundError, UnicodeDecodeError, yaml.YAMLError):
+    except (FileNotFoundError, ValueError, RecursionError, yaml.YAMLError):
         return {}
     settings = config.get("objective") if isinstance(config, dict) else None
     return settings if isinstance(settings, dict) else {}

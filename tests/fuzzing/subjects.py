@@ -259,7 +259,6 @@ def _sweep_folders(folder: Path) -> Run:
         comparison = load_comparison(sweep)
         answer(comparison)
         comparison_table([comparison])
-        json.dumps(comparison.to_json())
 
     return run
 
