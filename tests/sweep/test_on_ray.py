@@ -83,8 +83,8 @@ def test_a_sweep_from_start_to_comparison(tmp_path: Path) -> None:
     others = [trial for trial in result["trials"] if trial["arm"] != "full"]
     best = max(others, key=lambda trial: trial["metrics"]["val/miou"])
     assert {t["trial_id"]: t for t in others}[result["best"]]["metrics"]["val/miou"] == best["metrics"]["val/miou"]
-    assert "knn_softmax with d = " in finished.stderr
-    assert "for full_softmax" in finished.stderr
+    assert "k-nearest with d = " in finished.stderr
+    assert "for the full softmax" in finished.stderr
 
     parent, children = tracked_runs(tmp_path)
     assert parent.info.run_id == result["parent_run_id"]
