@@ -18,7 +18,7 @@ from essnet.cli.app import main
 from essnet.cli.sweep_trial import load_sweep_trial
 from essnet.config import InputError
 from essnet.models import FullSoftmaxOutput
-from essnet.sweep.folder import _STATE_KEYS, SweepFolder, TrialRecord
+from essnet.sweep.folder import SweepFolder, TrialRecord
 from essnet.tracking import RunStore, default_uri
 from essnet.training.checkpoint import open_checkpoint
 from essnet.training.overfitting import overfit_config, overfit_trial
@@ -250,7 +250,8 @@ def test_a_number_is_taken_alone_and_a_name_in_full(
     wanted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = SweepFolder(tmp_path / "s")
-    write_json(folder.path / "sweep.json", dict.fromkeys(_STATE_KEYS))
+    state = {"name": "s", "baseline": "full", "metric": "val/miou", "mode": "max", "num_trials": 1}
+    write_json(folder.path / "sweep.json", {**state, "tracking_uri": "sqlite:///s.db", "parent_run_id": None})
     for index in (0, 3):
         name = f"{index:03d}-knn"
         folder.write_record(
