@@ -84,6 +84,8 @@ def test_points_that_differ_are_seen(found: list[tuple[int, float]], problem: st
 def test_times_may_differ_but_not_their_steps() -> None:
     assert different_points({"perf/step_ms": [(1, 5.0)]}, {"perf/step_ms": [(1, 7.0)]}) == []
     assert len(different_points({"perf/step_ms": [(2, 5.0)]}, {"perf/step_ms": [(1, 7.0)]})) == 1
+    assert different_points({"system/threads": [(2, 5.0)]}, {"system/threads": [(1, 7.0)]}) == []
+    assert len(different_points({"system/threads": [(2, 5.0), (2, 6.0)]}, {"system/threads": [(2, 5.0)]})) == 1
 
 
 def test_kills_are_drawn_the_same_again_and_have_each_kind_as_often() -> None:
