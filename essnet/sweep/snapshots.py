@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from essnet.atomic_files import write_atomically
 from essnet.checksums import sha256_of
@@ -60,12 +60,28 @@ class Snapshots:
         return next(self.newest_first(), None)
 
     def newest_first(self) -> Iterator[Snapshot]:
-        """Yield the snapshots that there are; raises StorageError."""
+        """Yield the snapshots that there are; raises StorageError, also for one whose files would lie elsewhere."""
         for name in reversed(self.names()):
             with suppress(FileNotFoundError, ValueError, KeyError):  # a newer one has replaced it; or it is half there
                 content = json.loads(self.storage.read(f"{self.prefix}/{LISTS}/{name}"))
                 attempt, _, number = name.removesuffix(".json").partition("-")
-                yield Snapshot(int(attempt), int(number), content["files"], content["links"], content["ended"])
+                snapshot = Snapshot(int(attempt), int(number), content["files"], content["links"], content["ended"])
+                self._check_inside(name, snapshot)
+                yield snapshot
+
+    def _check_inside(self, name: str, snapshot: Snapshot) -> None:
+        """Check that no path leads out of the folder, and no content out of the prefix: a storage may be a stranger's.
+
+        A link has its target beside it.
+        """
+        names = [*snapshot.files, *snapshot.files.values(), *snapshot.links]
+        leading_out = [one for one in names if not _is_inside(one)]
+        leading_out += [one for one in snapshot.links.values() if not _is_inside(one) or "/" in one]
+        if leading_out:
+            raise StorageError(
+                f"storage: {self.storage.address}: {self.prefix}/{LISTS}/{name}: {leading_out[0]!r} leads elsewhere; "
+                "no process of a sweep wrote this"
+            )
 
     def names(self) -> list[str]:
         """Return the names of all lists, the oldest first; raises StorageError."""
@@ -110,6 +126,11 @@ class Snapshots:
         self.storage.download(f"{self.prefix}/{content}", path)
         if sha256_of(path) != content.rpartition("/")[2]:
             raise StorageError(f"storage: {self.storage.address}: {self.prefix}/{content}: is not what was written")
+
+
+def _is_inside(path: str) -> bool:
+    parts = PurePosixPath(path).parts
+    return bool(parts) and not path.startswith("/") and ".." not in parts
 
 
 def _link(path: Path, target: str) -> None:

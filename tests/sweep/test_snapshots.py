@@ -157,3 +157,30 @@ def test_a_list_that_is_half_there_does_not_count(snapshots: Snapshots, tmp_path
     newest = snapshots.newest()
     snapshots.storage.write(f"{snapshots.prefix}/snapshots/000002-000000.json", b'{"files": {')
     assert snapshots.newest() == newest
+
+
+@pytest.mark.parametrize(
+    ("files", "links"),
+    [
+        ({"../out": f"{FILES}/0"}, {}),
+        ({"a/../../out": f"{FILES}/0"}, {}),
+        ({"/out": f"{FILES}/0"}, {}),
+        ({"": f"{FILES}/0"}, {}),
+        ({"in": "../../../secret"}, {}),
+        ({}, {"../out": "in"}),
+        ({}, {"in": "../out"}),
+        ({}, {"in": "/etc"}),
+        ({}, {"in": "a/b"}),
+    ],
+)
+def test_what_leads_elsewhere_is_not_brought(
+    files: dict[str, str], links: dict[str, str], snapshots: Snapshots, tmp_path: Path
+) -> None:
+    SnapshotWriter(snapshots, after=None)
+    (tmp_path / "storage" / "secret").write_text("x")
+    forged = Snapshot(attempt=9, number=0, files=files, links=links)
+    snapshots.storage.write(f"{snapshots.prefix}/snapshots/{forged.name}", forged.to_bytes())
+    before = read_all(tmp_path)
+    with pytest.raises(StorageError, match="leads elsewhere; no process of a sweep wrote this"):
+        fetched(snapshots, tmp_path / "here")
+    assert read_all(tmp_path) == before
