@@ -41,8 +41,8 @@ def answer(comparison: Comparison) -> str:
     assert best is not None
     against = best.against_baseline
     sentences = [_contest(comparison, best, baseline)]
-    if against is not None and against.step is not None:
-        sentences.append(_unequal_steps(best, baseline, against.step))
+    if best.steps != baseline.steps:
+        sentences.append(_unequal_steps(best, baseline, None if against is None else against.step))
     if not best.is_complete:
         sentences.append("It has not gone to its end, and nothing else but the baseline has.")
     if best.missed:
@@ -112,10 +112,13 @@ def _verdict(comparison: Comparison, against: AgainstBaseline | None) -> str:
     return f"{'better' if better else 'worse'} by more than chance at {difference.count} seeds"
 
 
-def _unequal_steps(best: Configuration, baseline: Configuration, step: int) -> str:
-    return (
-        f"They took unequal steps ({best.steps} and {baseline.steps}): both are compared as they were at step {step}."
-    )
+def _unequal_steps(best: Configuration, baseline: Configuration, step: int | None) -> str:
+    took = f"They took unequal steps ({best.steps} and {baseline.steps})"
+    if step is not None:
+        return f"{took}: both are compared as they were at step {step}."
+    if best.is_complete and baseline.is_complete:
+        return f"{took}, as the sweep asks."
+    return f"{took}, and have no evaluation at equal ones."
 
 
 def _value(value: Estimate | None, *, with_count: bool) -> str:

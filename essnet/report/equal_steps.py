@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from essnet.report.estimates import Estimate, estimate
 from essnet.report.trials import ComparedTrial
+from essnet.sweep.folder import COMPLETED
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class AgainstBaseline:
     difference: Estimate
     """Of the pairs: the value minus the baseline's."""
     step: int | None
-    """Where the trials of a pair took unequal steps: up to which both are looked at (the least, of several pairs).
-    None where each pair took the same."""
+    """Where one of a pair ended before its last step: up to which both are looked at (the least, of several pairs).
+    None where each pair is looked at as it ended."""
 
 
 def compare_at_equal_steps(
@@ -27,8 +28,9 @@ def compare_at_equal_steps(
 ) -> AgainstBaseline | None:
     """Compare trials, one a seed, with the baseline's of the same seeds.
 
-    Where a pair took unequal steps, for example as one was stopped early, each counts as if it had ended with the
-    shorter one. None where no pair can be compared.
+    Where a pair took unequal steps, as one was stopped early or still runs, each counts as if it had ended with the
+    shorter one. Two that both went to their end count as they ended: that one has more steps is then what the sweep
+    asks for, equal time say. None where no pair can be compared.
     """
     of_baseline = {trial.seed: trial for trial in baseline}
     pairs: list[tuple[float, float]] = []
@@ -37,7 +39,7 @@ def compare_at_equal_steps(
         other = of_baseline.get(trial.seed)
         if other is None:
             continue
-        if trial.steps == other.steps:
+        if trial.steps == other.steps or trial.state == other.state == COMPLETED:
             pairs.append((trial.metrics[metric], other.metrics[metric]))
             continue
         step = min(trial.steps, other.steps)

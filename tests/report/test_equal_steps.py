@@ -21,7 +21,7 @@ from essnet.report import (
     legend,
     load_comparison,
 )
-from essnet.sweep.folder import COMPLETED, STOPPED, SweepFolder
+from essnet.sweep.folder import RUNNING, STOPPED, SweepFolder
 from tests.report.sweep_folders import add_trial, make_sweep_folder
 
 KNN = {"name": "knn_softmax"}
@@ -86,13 +86,24 @@ def test_a_stopped_trial_stands_below_those_that_went_to_their_end(folder: Sweep
     assert comparison.best.trial_id == "002-knn"
 
 
-def test_a_baseline_with_fewer_steps_is_not_compared_with_what_came_after(tmp_path: Path) -> None:
+def test_a_baseline_that_still_runs_is_not_compared_with_what_came_after(tmp_path: Path) -> None:
     folder = make_sweep_folder(tmp_path / "study", num_trials=2)
-    add_trial(folder, 0, "full", curve(0.3, 0.5))
+    add_trial(folder, 0, "full", curve(0.3, 0.5), state=RUNNING)
     add_trial(folder, 1, "knn", curve(0.2, 0.4, 0.9), objective=KNN)
     text = answer(load_comparison(folder))
     assert "0.400 mIoU against 0.500 for the full softmax (-0.100)" in text
     assert "(30 and 20)" in text
+
+
+def test_lengths_that_the_sweep_asks_for_are_compared_as_they_ended(tmp_path: Path) -> None:
+    folder = make_sweep_folder(tmp_path / "study", num_trials=2)
+    add_trial(folder, 0, "full", {20: {"val/miou": 0.5}})
+    add_trial(folder, 1, "knn", {30: {"val/miou": 0.9}}, objective=KNN)
+    comparison = load_comparison(folder)
+    assert comparison.configurations[1].difference is not None
+    assert "0.900 mIoU against 0.500 for the full softmax (+0.400)" in answer(comparison)
+    assert "They took unequal steps (30 and 20), as the sweep asks." in answer(comparison)
+    assert "*" not in legend([comparison])
 
 
 def test_without_an_evaluation_by_then_there_is_no_difference(tmp_path: Path) -> None:
@@ -102,6 +113,7 @@ def test_without_an_evaluation_by_then_there_is_no_difference(tmp_path: Path) ->
     comparison = load_comparison(folder)
     assert comparison.configurations[1].difference is None
     assert comparison.configurations[0].difference is not None
+    assert "They took unequal steps (10 and 30), and have no evaluation at equal ones." in answer(comparison)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -115,7 +127,7 @@ def test_differences_agree_with_naive_ones(seed: int, mode: str) -> None:
         points = tuple((10 * (place + 1), value) for place, value in enumerate(values))
         trials.append(
             ComparedTrial(
-                f"{number}", "full" if number < 3 else "knn", {"seed": number % 3}, number % 3, COMPLETED,
+                f"{number}", "full" if number < 3 else "knn", {"seed": number % 3}, number % 3, STOPPED,
                 points[-1][0], {"val/miou": best(values)}, curve=points,
             )
         )  # fmt: skip
