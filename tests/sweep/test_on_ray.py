@@ -187,6 +187,21 @@ def test_interrupted_and_resumed(tmp_path: Path, number: signal.Signals) -> None
     assert_whole_after_resume(tmp_path)
 
 
+def test_a_second_signal_ends_at_once_and_leaves_what_can_be_resumed(tmp_path: Path) -> None:
+    write_sweep(tmp_path, base=LONG, arms=SHORT_ARMS)
+    with subprocess.Popen(
+        command(tmp_path), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as driver:
+        wait_for_checkpoint(tmp_path, driver)
+        os.kill(driver.pid, signal.SIGTERM)
+        time.sleep(0.5)  # two at the same moment are one
+        with suppress(ProcessLookupError):  # it has ended already
+            os.kill(driver.pid, signal.SIGTERM)
+        text, _ = driver.communicate(timeout=120)
+    assert driver.returncode == 130, text
+    assert_whole_after_resume(tmp_path)
+
+
 def session_processes(leader: int, name: str) -> list[int]:
     """Processes of this name in the session of a process that leads one."""
     found = []
