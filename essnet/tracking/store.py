@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -25,13 +23,13 @@ from mlflow.exceptions import MlflowException
 
 from essnet import __version__
 from essnet.config.errors import InputError
-from essnet.file_lock import HeldByOther, hold
+from essnet.file_lock import HeldByOther
 from essnet.tracking.database import connect_once
 from essnet.tracking.refusal import why_refused
+from essnet.tracking.sqlite_file import sole_opener
 
 _PARAMS_PER_BATCH = 100
 _PARAM_LENGTH = 6000
-_OPENING_SECONDS = 120.0
 logging.getLogger("alembic").setLevel(logging.WARNING)  # schema migrations of a fresh sqlite file
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback for what is raised anyway
@@ -69,7 +67,7 @@ class RunStore:
         self.artifact_root = artifact_root
         try:
             connect_once(uri)
-            with _only_one_opens(uri):
+            with sole_opener(uri):
                 self.client = MlflowClient(tracking_uri=uri)
                 found = self.client.get_experiment_by_name(experiment)
                 self.experiment_id: str = found.experiment_id if found is not None else self._create_experiment()
@@ -178,22 +176,6 @@ class RunStore:
             token = page.token
             if not token:
                 return runs
-
-
-@contextmanager
-def _only_one_opens(uri: str) -> Iterator[None]:
-    """Keep others from opening an sqlite store: two that do so first break it, in MLflow's migration of its tables."""
-    name = unquote(uri.removeprefix("sqlite:///").partition("?")[0])
-    if not uri.startswith("sqlite:///") or name in ("", ":memory:"):
-        yield
-        return
-    path = Path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with hold(path.with_name(f"{path.name}.lock"), wait_seconds=_OPENING_SECONDS):
-        # MLflow would try again for two minutes where the file cannot be opened.
-        with closing(sqlite3.connect(path)) as database:
-            database.execute("PRAGMA schema_version").fetchone()
-        yield
 
 
 def _quoted(value: str) -> str:
