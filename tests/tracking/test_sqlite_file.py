@@ -30,7 +30,7 @@ def test_what_an_attempt_that_died_left_is_of_no_account(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", [0.15, 0.4, 0.65, 0.9])
+@pytest.mark.parametrize("part", [0.1, 0.35, 0.6])
 def test_killed_while_it_is_made(part: float, tmp_path: Path) -> None:
     """A part of the time in which the tables are made, from when their file is begun."""
     process = subprocess.Popen([sys.executable, "-c", MAKE + OPEN, default_uri(tmp_path), str(tmp_path / "artifacts")])
