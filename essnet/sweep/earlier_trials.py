@@ -10,6 +10,7 @@ from essnet.config.arm_checks import check_point
 from essnet.config.overrides import flatten
 from essnet.config.sweep import SearchConfig
 from essnet.config.trial_keys import value_at
+from essnet.training.device import resolve_device
 from essnet.training.resume import MAY_CHANGE
 
 _MEMORY_DEPENDS_ON = ("trainer.device",)
@@ -51,11 +52,17 @@ def fit(sweep: Sweep, arm: Arm, trial: TrialConfig) -> Fit:
         expected = sweep.trial_config({**arm.fixed, **point})
     except InputError as error:
         return Fit(point, (*differences, f"are none that the arm {arm.name} could run ({error})"))
-    theirs, mine = dict(flatten(values)), dict(flatten(expected.model_dump()))
+    theirs, mine = (_with_device(dict(flatten(one))) for one in (values, expected.model_dump()))
     ignored = _ignored(sweep.config.search)
     paths = sorted(path for path in theirs.keys() | mine.keys() if theirs.get(path) != mine.get(path))
     differences += [f"differ in {path}" for path in paths if path not in ignored]
     return Fit(point, tuple(differences))
+
+
+def _with_device(values: dict[str, Any]) -> dict[str, Any]:
+    """Name the device that `auto` is here: a trial that ran without a GPU has `cpu` in its configuration."""
+    device = values.get("trainer.device")
+    return {**values, "trainer.device": resolve_device("auto").type} if device == "auto" else values
 
 
 def _ignored(search: SearchConfig) -> set[str]:

@@ -62,6 +62,7 @@ class SweepProgress:
         self._state = folder.state()
         self._best = BestOfArms(folder, metric=self._state["metric"], mode=self._state["mode"])
         self._logged: dict[str, float] = {}
+        self._step = -1
 
     def log(self, answers: tuple[str, ...] = ()) -> None:
         """Look at the sweep's folder; `answers` are what the report says of a sweep that has ended."""
@@ -71,7 +72,11 @@ class SweepProgress:
         if metrics == self._logged and not answers:
             return
         self._logged = metrics
-        self._tracker.log(max(0, round(time.time() - self._state["started"])), metrics)
+        # A metric has one value a step: of two changes within a second the later one is a second late, and so is the
+        # last of all, which comes from another thread than those before.
+        seconds = round(time.time() - self._state["started"]) + bool(answers)
+        self._step = max(self._step + 1, seconds)
+        self._tracker.log(self._step, metrics)
         output = str(self._folder.path.parent)
         state = self._folder.state()
         self._tracker.describe(describe_sweep(state, output=output, counts=counts, best=best, answers=answers))

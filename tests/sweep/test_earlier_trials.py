@@ -8,6 +8,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
+import torch
 from hypothesis import assume, given, settings
 
 from essnet.config import InputError, TrialConfig
@@ -138,7 +139,14 @@ def test_too_few_classes_for_the_neighbours(tmp_path: Path) -> None:
     ],
 )
 def test_times_and_memory_are_those_of_the_place(tmp_path: Path, metric: str, expected: set[str]) -> None:
-    place = {"trainer.device": "cpu", "trainer.num_threads": 2, "data.num_workers": 1}
+    # A GPU; where there are some, `auto` is one of them.
+    device = "cpu" if torch.cuda.is_available() else "cuda"
+    place = {"trainer.device": device, "trainer.num_threads": 2, "data.num_workers": 1}
     assert set(differences(tmp_path, place, metric=metric)) == expected
     limit = [{"metric": metric, "at_least": 0}]
     assert set(differences(tmp_path, place, constraints=limit)) == expected
+
+
+def test_a_trial_that_ran_on_what_auto_is_here_ran_on_the_same(tmp_path: Path) -> None:
+    place = {"trainer.device": "cuda" if torch.cuda.is_available() else "cpu"}
+    assert differences(tmp_path, place, metric="perf/loss_memory_mib") == ()

@@ -99,7 +99,7 @@ def test_a_sweep_from_start_to_comparison(tmp_path: Path) -> None:
         assert_each_step_once(tmp_path, child, 6)
     client = MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
     report = {file.path for file in client.list_artifacts(parent.info.run_id, "report")}
-    assert report == {"report/comparison.csv", "report/comparison.json", "report/comparison.png"}
+    assert report == {f"report/comparison.{ending}" for ending in ("csv", "json", "png", "html")}
     assert [file.path for file in client.list_artifacts(children[0].info.run_id, "predictions")]
 
     # Each trial's log is its own, though workers run one trial after another.

@@ -164,7 +164,9 @@ def test_it_happens_while_the_sweep_runs(study: Study, monkeypatch: pytest.Monke
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert study.run("sweep study").info.status == "RUNNING"
-    assert study.run("sweep study").data.metrics["sweep/trials_done"] == 1.0
+        while study.run("sweep study").data.metrics.get("sweep/trials_done") != 1.0:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_what_the_store_could_not_be_told_is_sent_later(study: Study, caplog: pytest.LogCaptureFixture) -> None:
