@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +17,49 @@ if TYPE_CHECKING:  # every command reads this file, few of them a picture
     from PIL.Image import Image
 
 
+_DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
+
+def temporary_path(path: Path) -> Path:
+    """Return where this process keeps a file beside `path` until it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in its place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Let `write` fill a temporary file beside `path`, then put it in its place.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses, naming `path`; what was there stays.
+    """
+    temporary = temporary_path(path)
     try:
-        write(temporary)
-        temporary.replace(path)
+        with naming(path):
+            write(temporary)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of a disk that is full, read-only or broken name `path`: a write does not know its file's name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_REFUSES:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def sync_to_disk(path: Path) -> None:
+    """Have a file's content, or a folder's names, outlive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def replace_folder(folder: Path, fill: Callable[[Path], object]) -> None:
@@ -45,10 +82,15 @@ def replace_folder(folder: Path, fill: Callable[[Path], object]) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON atomically, making the folder where it is missing."""
+    """Write JSON atomically, making the folder where it is missing; a loss of power leaves the old or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=2) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+        sync_to_disk(temporary)
+
+    write_atomically(path, write)
 
 
 def write_png(path: Path, picture: Image, *, quickly: bool = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
@@ -31,6 +31,8 @@ class PredictionInput:
     video: VideoFrames | None = None
     frame: int = 0
     """Its number in the video."""
+    saved: bool = True
+    """Whether files of its own are written; other frames are for the video's overlay alone."""
 
     def __str__(self) -> str:
         return str(self.path) if self.video is None else f"{self.path}#{self.frame}"
@@ -62,6 +64,17 @@ def find_inputs(arguments: Sequence[Path], *, output: Path, seconds: float) -> l
     for argument in arguments:
         for path, stem in _files(argument, output):
             found += _inputs(path, stem, seconds)
+    return found
+
+
+def with_all_frames(inputs: Sequence[PredictionInput], videos: Collection[VideoFrames]) -> list[PredictionInput]:
+    """Return the inputs, and for the videos, in ascending order, each frame that is not among them; those come last."""
+    of_frames = {(item.video, item.frame): item for item in inputs if item.video in videos}
+    found = [item for item in inputs if item.video not in videos]
+    for video in videos:
+        for number in range(video.count):
+            other = PredictionInput(video.path, Path(), size=video.size, video=video, frame=number, saved=False)
+            found.append(of_frames.get((video, number), other))
     return found
 
 

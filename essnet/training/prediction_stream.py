@@ -18,7 +18,8 @@ from essnet.config.errors import InputError
 from essnet.models import SegmentationModel
 from essnet.progress import ItemProgress
 from essnet.training.image_sizes import padded_size
-from essnet.training.prediction import predict_batch
+from essnet.training.overlay_videos import OverlayVideos
+from essnet.training.prediction import Prediction, predict_batch
 from essnet.training.prediction_files import PredictionFiles
 from essnet.training.prediction_inputs import PredictionInput
 
@@ -35,8 +36,10 @@ class PredictionsDone:
     """What became of the images."""
 
     saved: dict[PredictionInput, Saved] = field(default_factory=dict)
-    """The files of each image."""
+    """The files of each image that has files of its own."""
     unreadable: dict[PredictionInput, InputError] = field(default_factory=dict)
+    predicted: int = 0
+    """How many images and frames."""
     seconds: float = 0.0
     """From the first image to the last file."""
 
@@ -57,6 +60,8 @@ class PredictionStream:
         The folder of the results.
     batch_size
         Images of a batch, at most.
+    videos
+        Whose overlays are written as videos; all their frames are among what is predicted.
     progress
         Called when an image's files are there, or it could not be read.
     """
@@ -68,12 +73,14 @@ class PredictionStream:
         files: PredictionFiles,
         output: Path,
         batch_size: int,
+        videos: OverlayVideos | None = None,
         progress: ItemProgress | None = None,
     ) -> None:
         self._model = model
         self._files = files
         self._output = output
         self._batch_size = batch_size
+        self._videos = videos if videos is not None else OverlayVideos({}, classes=files.classes)
         self._progress = progress if progress is not None else lambda done, total: None
 
     def run(self, inputs: Sequence[PredictionInput]) -> PredictionsDone:
@@ -84,26 +91,39 @@ class PredictionStream:
         def settle(*, at_most: int) -> None:
             while len(writing) > at_most:
                 item, saved = writing.popleft()
-                done.saved[item] = saved.result()
-                self._progress(len(done.saved) + len(done.unreadable), len(inputs))
+                files = saved.result()
+                done.predicted += 1
+                if item.saved:
+                    done.saved[item] = files
+                self._progress(done.predicted + len(done.unreadable), len(inputs))
 
         def unreadable(item: PredictionInput, error: InputError) -> None:
             done.unreadable[item] = error
-            self._progress(len(done.saved) + len(done.unreadable), len(inputs))
+            self._progress(done.predicted + len(done.unreadable), len(inputs))
 
         in_order = sorted(inputs, key=lambda item: padded_size(item.size, self._model))
-        with _Threads(_THREADS) as writers, closing(self._read(in_order, unreadable)) as pictures:
+        # An overlay's frames are written one after the other.
+        with (
+            _Threads(_THREADS) as of_pictures,
+            _Threads(1) as of_overlays,
+            closing(self._read(in_order, unreadable)) as pictures,
+        ):
             for batch in self._batches(pictures):
                 predictions = predict_batch(
                     self._model, [pixels for _, pixels in batch], with_uncertainty=self._files.need_uncertainty
                 )
                 for (item, pixels), prediction in zip(batch, predictions, strict=True):
-                    task = writers.submit(self._files.save, pixels, prediction, self._output / item.stem)
-                    writing.append((item, task))
+                    writers = of_overlays if item.video in self._videos.paths else of_pictures
+                    writing.append((item, writers.submit(self._write, item, pixels, prediction)))
                 settle(at_most=2 * self._batch_size)
             settle(at_most=0)
         done.seconds = time.perf_counter() - begin
         return done
+
+    def _write(self, item: PredictionInput, pixels: Pixels, prediction: Prediction) -> Saved:
+        if item.video is not None and item.video in self._videos.paths:
+            self._videos.add(item.video, pixels, prediction.ids)
+        return self._files.save(pixels, prediction, self._output / item.stem) if item.saved else {}
 
     def _read(
         self, inputs: Sequence[PredictionInput], unreadable: Callable[[PredictionInput, InputError], None]

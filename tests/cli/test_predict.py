@@ -14,6 +14,9 @@ from PIL import Image
 
 from essnet.cli import predict as module
 from essnet.cli.app import main
+from essnet.config import InputError
+from essnet.data.video_file import VideoFile
+from essnet.data.video_frames import VideoFrames
 from essnet.training.prediction_files import PredictionFiles
 from essnet.training.trainer import Trainer
 from tests.data.test_video_frames import write_video
@@ -199,3 +202,76 @@ def test_interrupted_it_leaves_whole_files(
     assert predict(checkpoint, photos, "--output", out, "--skip-existing", "--json") == 0
     assert len(said(capsys)["skipped"]) == sum(name.endswith("_overlay.png") for name in left)
     assert len(files(out)) == 2 * 43
+
+
+def test_the_overlay_of_a_video_is_a_video(
+    checkpoint: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video, out = write_video(photos / "drive.mp4"), tmp_path / "out"
+    overlay = out / "drive_overlay.mp4"
+    assert predict(checkpoint, photos, "--overlay-video", "--side-by-side", "--output", out, "--json") == 0
+    result = said(capsys)
+    assert result["videos"] == [{"video": str(video), "overlay": str(overlay)}]
+    assert [entry["image"] for entry in result["outputs"]][-3:] == [f"{video}#{number}" for number in (0, 10, 20)]
+    written = VideoFrames(overlay)
+    assert (written.count, written.per_second) == (25, 10.0)
+    for number in (0, 24):
+        image = written.read(number)[:48, :64].astype(int)  # the video itself, on the left
+        assert np.abs(image - (10 * number, 100, 0)).mean() < 12
+    # What is there is left alone; a missing picture needs no video, and a missing video no pictures.
+    (out / "drive" / "frame-000010.png").unlink()
+    before = overlay.stat().st_mtime_ns
+    assert predict(checkpoint, photos, "--overlay-video", "--output", out, "--skip-existing", "--json") == 0
+    result = said(capsys)
+    assert ([entry["image"] for entry in result["outputs"]], result["videos"]) == ([f"{video}#10"], [])
+    assert (overlay.stat().st_mtime_ns, len(result["skipped"])) == (before, 5)
+    overlay.unlink()
+    assert predict(checkpoint, photos, "--overlay-video", "--output", out, "--skip-existing") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{video} -> {overlay}" in lines
+    assert lines[-1].startswith("predicted 25 of 28 images in ")
+    assert VideoFrames(overlay).count == 25
+
+
+def test_the_overlay_of_a_video_that_is_cut_off_ends_there(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = write_video(tmp_path / "drive.mp4")
+    read = VideoFrames.read
+
+    def cut_off(self: VideoFrames, number: int) -> Any:
+        if number >= 20:
+            raise InputError(f"{self.path}: cut off before frame {number} of the 25 that it says it has")
+        return read(self, number)
+
+    monkeypatch.setattr(VideoFrames, "read", cut_off)
+    out = tmp_path / "out"
+    assert predict(checkpoint, video, "--overlay-video", "--every", "9", "--output", out, "--json") == 2
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1].endswith("that it says it has; 5 of 25 images could not be read")
+    (written,) = json.loads(captured.out.splitlines()[-1])["videos"]
+    monkeypatch.undo()
+    assert VideoFrames(Path(written["overlay"])).count == 20
+    assert files(out) == ["drive/frame-000000.png", "drive/frame-000000_overlay.png", "drive_overlay.mp4"]
+
+
+def test_interrupted_it_leaves_no_half_video(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = write_video(tmp_path / "drive.mp4")
+    add = VideoFile.add
+
+    def interrupting(self: VideoFile, frame: Any) -> None:
+        add(self, frame)
+        if self.frames == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(VideoFile, "add", interrupting)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    out = tmp_path / "out"
+    try:
+        assert predict(checkpoint, video, "--overlay-video", "--output", out, "--batch-size", "1") == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "interrupted" in capsys.readouterr().out
+    assert not [name for name in files(out) if "mp4" in name]

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from essnet.config import InputError
-from essnet.training.prediction_inputs import find_inputs
+from essnet.training.prediction_inputs import find_inputs, with_all_frames
 from tests.data.test_video_frames import write_video
 
 IMAGES = ("a.jpg", "b/a.png", "b/c/d.TIFF")
@@ -66,6 +66,22 @@ def test_frames_of_a_video_lie_in_a_folder_of_its_name(folder: Path) -> None:
     assert str(last) == f"{folder / 'b' / 'drive.mp4'}#20"
     assert last.size == (48, 64)
     assert last.read().shape == (48, 64, 3)
+
+
+def test_all_frames_of_a_video_among_which_are_those_that_have_files(folder: Path) -> None:
+    for name in ("x", "y"):
+        write_video(folder / f"{name}.mp4")
+    inputs = find_inputs([folder], output=Path("out"), seconds=1)
+    (video,) = {item.video for item in inputs if item.path.name == "x.mp4"} - {None}
+    assert video is not None
+    found = with_all_frames(inputs, [video])
+    assert [item for item in found if item.saved] == [item for item in inputs if item.video is not video] + [
+        item for item in inputs if item.video is video
+    ]
+    frames = [item for item in found if item.video is video]
+    assert [item.frame for item in frames] == list(range(25))
+    assert [item.frame for item in frames if item.saved] == [0, 10, 20]
+    assert with_all_frames(inputs, []) == inputs
 
 
 @pytest.mark.parametrize(
