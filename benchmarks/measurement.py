@@ -49,7 +49,7 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 def extra_memory_alone_mib(name: str, problem: Problem, *, threads: int) -> float | None:
     """Return `extra_memory_of_step_mib` measured in a process of its own; None where that was killed."""
-    with ProcessPoolExecutor(1, mp_context=_fresh_processes()) as process:
+    with ProcessPoolExecutor(1, mp_context=fresh_processes()) as process:
         try:
             return process.submit(extra_memory_of_step_mib, name, problem, threads=threads).result()
         except BrokenProcessPool:
@@ -91,7 +91,8 @@ def available_bytes(device: torch.device) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
-def _fresh_processes() -> BaseContext:
+def fresh_processes() -> BaseContext:
+    """Return how to start processes that share no memory and no thread with this one."""
     # Importing takes some seconds; a fork server does it once, before any thread or memory of a measurement.
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")

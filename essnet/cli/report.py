@@ -108,7 +108,6 @@ def _deliver(folder: SweepFolder, *, done: bool, console: Console) -> None:
 
 def _show(comparisons: Sequence[Comparison], console: Console) -> None:
     from essnet.report import answers, comparison_table, legend
-    from essnet.sweep.folder import FAILED
 
     if not console.is_terminal:
         console.width = _WIDTH_OF_A_PIPE
@@ -118,8 +117,8 @@ def _show(comparisons: Sequence[Comparison], console: Console) -> None:
         console.print(text, markup=False)
     for comparison in comparisons:
         for trial in comparison.trials:
-            if trial.state == FAILED:
-                console.print(trial.failure_line, markup=False)
+            for line in trial.failure_lines:
+                console.print(line, markup=False)
 
 
 def _watch(folders: Sequence[SweepFolder], form: Format, *, output: Path, console: Console) -> None:

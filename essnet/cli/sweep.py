@@ -153,8 +153,9 @@ def sweep(
     console.print(legend([comparison]), markup=False)
     console.print(answer(comparison), markup=False)
     failed = [trial for trial in comparison.trials if trial.state == FAILED]
-    for trial in failed:
-        console.print(trial.failure_line, markup=False)
+    for trial in comparison.trials:
+        for line in trial.failure_lines:
+            console.print(line, markup=False)
     ui = f"launch.py ui --output {output}" if tracking.uri is None else store.uri
     console.print(f"folder: {folder.path}    MLflow: {ui}", markup=False)
     if model is not None:

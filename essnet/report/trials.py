@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from essnet.atomic_files import read_json
-from essnet.sweep.folder import ENDED, SweepFolder, TrialRecord
+from essnet.sweep.folder import ENDED, FAILED, SweepFolder, TrialRecord
 from essnet.training.result import best_of_history, read_history
 
 _JSON_KEYS = (
     "trial_id", "arm", "overrides", "seed", "state", "steps", "metrics", "run_id", "replicates", "failure", "error",
+    "earlier_failures",
 )  # fmt: skip
 _HAS_NEIGHBOURS = ("knn_softmax", "sampled_softmax")
 # The same in C where PyYAML was built with it: a fifteenth of the time, for hundreds of files.
@@ -41,6 +42,8 @@ class ComparedTrial:
     failure: str | None = None
     """What kind of failure `error` is, in a short word such as out_of_memory."""
     error: str | None = None
+    earlier_failures: Sequence[Mapping[str, str]] = ()
+    """`kind` and `message` of those after which it was tried again."""
     point: Mapping[str, Any] = field(default_factory=dict)
     """The searched part of the overrides."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -75,6 +78,12 @@ class ComparedTrial:
     def failure_line(self) -> str:
         """Return which trial failed, how and why, in a line."""
         return ": ".join(part for part in ("failed", self.trial_id, self.failure, self.error) if part)
+
+    @property
+    def failure_lines(self) -> list[str]:
+        """Return a line for each failure of the trial, also those after which it was tried again."""
+        earlier = [f"tried again: {self.trial_id}: {one['kind']}: {one['message']}" for one in self.earlier_failures]
+        return [*earlier, self.failure_line] if self.state == FAILED else earlier
 
     def to_json(self) -> dict[str, Any]:
         """Return the trial with the keys that scripts rely on."""
@@ -126,6 +135,7 @@ def _read_trial(path: Path, record: TrialRecord, metric: str, mode: str) -> Comp
         replicates=record.replicates,
         failure=record.failure,
         error=record.error,
+        earlier_failures=[asdict(failure) for failure in record.earlier_failures],
         point=record.point,
         settings=_read_settings(path / "config.yaml"),
         curve=tuple(

@@ -13,7 +13,7 @@ from ray.tune.experiment import Trial
 
 from essnet.atomic_files import read_json
 from essnet.sweep.failures import OUT_OF_MEMORY, lost_worker
-from essnet.sweep.folder import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, SweepFolder
+from essnet.sweep.folder import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, SweepFolder, TrialRecord
 from essnet.sweep.storage import insist
 from essnet.sweep.stored_sweep import fetch_trial
 
@@ -33,7 +33,12 @@ class SweepCallback(Callback):
         # What an earlier attempt said must not count as this one's, if its process dies before it can say anything.
         (Path(trial.config["directory"]) / "error.json").unlink(missing_ok=True)
         record = self._folder.record(trial.config["trial_id"])
-        self._folder.write_record(replace(record, state=RUNNING, error=None, failure=None))
+        self._folder.write_record(replace(record.tried_again(), state=RUNNING))
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Note why the attempt failed that Ray is going to follow by another."""
+        record, failure = self._look(trial, lost=_last_error(trial))
+        self._folder.write_record(replace(record, error=failure["message"], failure=failure["kind"]).tried_again())
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note how the trial ended: by itself, by the scheduler, or by an error that Ray need not retry."""
@@ -43,8 +48,8 @@ class SweepCallback(Callback):
         """Note that the trial failed for good."""
         self._note_end(trial, lost=_last_error(trial))
 
-    def _note_end(self, trial: Trial, *, lost: Exception | None) -> None:
-        """Write the trial's record.
+    def _look(self, trial: Trial, *, lost: Exception | None) -> tuple[TrialRecord, dict[str, str]]:
+        """Return the trial's record, and what it failed with: nothing if it did not.
 
         `lost` is what Ray says of a trial that it gave up, which counts where the trial could not say anything itself.
         """
@@ -57,12 +62,16 @@ class SweepCallback(Callback):
         failure = read_json(folder / "error.json")
         if lost is not None and not failure:
             failure = lost_worker(lost)
+        return record, failure
+
+    def _note_end(self, trial: Trial, *, lost: Exception | None) -> None:
+        record, failure = self._look(trial, lost=lost)
         if failure:
             again = failure["kind"] == OUT_OF_MEMORY and not record.alone
             record = replace(record, state=PENDING if again else FAILED, alone=again or record.alone)
             self._folder.write_record(replace(record, error=failure["message"], failure=failure["kind"]))
             return
-        state = COMPLETED if (folder / "result.json").exists() else STOPPED
+        state = COMPLETED if (Path(trial.config["directory"]) / "result.json").exists() else STOPPED
         self._folder.write_record(replace(record, state=state))
 
 

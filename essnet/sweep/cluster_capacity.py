@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from essnet.sweep.autoscaler import node_types
 from essnet.sweep.cluster import joined, own_address
 from essnet.sweep.node_check import check_shared_output, check_shared_storage
 from essnet.sweep.resources import Capacity, Node
@@ -39,4 +40,8 @@ def cluster_capacity(address: str, *, output: Path, tracking_uri: str | None, st
                 check_shared_output(nodes, output)
             else:
                 check_shared_storage(nodes, storage)
-        return Capacity(nodes=tuple(Node(cpus=node.cpus, gpus=node.gpus) for node in nodes), is_cluster=True)
+        return Capacity(
+            nodes=tuple(Node(cpus=node.cpus, gpus=node.gpus) for node in nodes),
+            is_cluster=True,
+            could_be_added=node_types(),
+        )

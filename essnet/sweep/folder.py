@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,10 @@ from pydantic import TypeAdapter, ValidationError
 from essnet.atomic_files import read_json, write_json
 from essnet.config import InputError
 from essnet.file_lock import HeldByOther, hold
+from essnet.format_version import refuse_newer
+
+FORMAT_VERSION = 1
+"""Of the folder as a whole, in `sweep.json`."""
 
 PENDING, RUNNING, COMPLETED, STOPPED, FAILED = "PENDING", "RUNNING", "COMPLETED", "STOPPED", "FAILED"
 ENDED = (COMPLETED, STOPPED)
@@ -49,6 +53,15 @@ _STATE: dict[str, tuple[type, ...]] = {
     "parent_run_id": (str, type(None)),
 }
 """What `sweep.json` must have, and of which types."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failure after which a trial was tried again."""
+
+    kind: str
+    """As `essnet.sweep.failures` names them."""
+    message: str
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,15 @@ class TrialRecord:
     """Id of the trial whose configuration this one runs again with another seed."""
     alone: bool = False
     """Whether it runs with a whole device for itself, having run out of memory beside others."""
+    earlier_failures: tuple[Failure, ...] = ()
+    """Those after which it was tried again, the oldest first; `error` is the one that nothing followed yet."""
+
+    def tried_again(self) -> TrialRecord:
+        """Return the record of the trial's next attempt: what it failed with, if it did, lies before that."""
+        if self.error is None:
+            return self
+        failure = Failure(kind=self.failure or "", message=self.error)
+        return replace(self, error=None, failure=None, earlier_failures=(*self.earlier_failures, failure))
 
 
 @dataclass(frozen=True)
@@ -86,18 +108,36 @@ class SweepFolder:
         Raises
         ------
         InputError
-            If the folder is no sweep's, or the file is damaged.
+            If the folder is no sweep's, the file is damaged, or a newer essnet wrote it in a format of its own.
         """
         path = self.path / "sweep.json"
         if not path.is_file():
             raise InputError(f"{self.path}: is no sweep's folder (no sweep.json in it)")
-        state = read_json(path)
+        state = self.known_state()
         missing = [key for key in _STATE if key not in state]
         if missing:
             raise InputError(f"{path}: damaged; {', '.join(missing)} missing")
         for key, types in _STATE.items():
             if not isinstance(state[key], types):
                 raise InputError(f"{path}: damaged; {key} is {state[key]!r:.80}")
+        return state
+
+    def known_state(self) -> dict[str, Any]:
+        """Read `sweep.json` as far as it was written, nothing where it is not there.
+
+        Raises
+        ------
+        InputError
+            If it is no JSON, or a newer essnet wrote it in a format of its own.
+        """
+        path = self.path / "sweep.json"
+        state = read_json(path)
+        refuse_newer(
+            path,
+            state.get("format_version", 1),
+            known=FORMAT_VERSION,
+            written_by=state.get("essnet_version"),
+        )
         return state
 
     def note(self, **values: Any) -> None:

@@ -56,7 +56,7 @@ class PlannedSearch(Searcher):
             changes["device"] = "cpu"  # Ray hides no GPU from a trial that asked for none
         trainer = config.trainer.model_copy(update=changes)
         config = config.model_copy(update={"trainer": trainer})
-        self._folder.write_record(replace(record, state=PENDING, error=None, failure=None))
+        self._folder.write_record(replace(record.tried_again(), state=PENDING))
         if self._stored is not None:
             self._stored.keep()  # before it begins: whoever goes on elsewhere knows which trial that was
         self._trials[trial_id] = record.trial_id

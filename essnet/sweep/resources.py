@@ -13,9 +13,6 @@ from essnet.cores import available_cores
 RAY_UNITS = 10_000
 """Ray counts cores and GPUs in ten-thousandths, rounded down."""
 
-_NOT_THERE_YET = "; Ray does not tell what an autoscaler could add, so start such nodes first (min_workers)"
-"""Its state has a place for that (`get_max_resources_from_cluster_config`), which its own autoscalers leave empty."""
-
 
 @dataclass(frozen=True)
 class Node:
@@ -33,17 +30,49 @@ class Node:
 
 
 @dataclass(frozen=True)
+class NodeType:
+    """Nodes that an autoscaler could add to a cluster."""
+
+    name: str
+    cpus: int
+    gpus: int
+    most: int | None = None
+    """How many there can be; None: as many as are asked for."""
+
+    def describe(self) -> str:
+        """Return number, name and size."""
+        most = "any number of" if self.most is None else self.most
+        return f"{most} {self.name} of {count(self.cpus, 'CPU core')} and {count(self.gpus, 'GPU')}"
+
+
+@dataclass(frozen=True)
 class Capacity:
     """Where trials can run."""
 
     nodes: tuple[Node, ...]
     is_cluster: bool = False
+    could_be_added: tuple[NodeType, ...] = ()
+    """What the cluster's autoscaler could add, as far as it tells; trials are placed on `nodes` alone."""
 
     def describe(self) -> str:
         """Return the capacity in a few words."""
         if not self.is_cluster:
             return f"{_sizes(self.nodes)} here"
-        return f"{_sizes(self.nodes)} on {count(len(self.nodes), 'node')}"
+        here = f"{_sizes(self.nodes)} on {count(len(self.nodes), 'node')}"
+        if not self.could_be_added:
+            return here
+        return f"{here} (its autoscaler could add {_listed(self.could_be_added)}, which does not count)"
+
+    def hint(self, *, cpus: float, gpus: float) -> str:
+        """Return what to do where no node holds such a trial, to follow the line that says so."""
+        if not self.is_cluster:
+            return ""
+        if not self.could_be_added:
+            return "; what an autoscaler could add is not known here, so start such nodes first (min_workers)"
+        able = [one for one in self.could_be_added if one.cpus >= cpus and one.gpus >= gpus]
+        if able:
+            return f"; its autoscaler could add {_listed(able)}: have one started first (min_workers)"
+        return f"; its autoscaler could not add such a node either, only {_listed(self.could_be_added)}"
 
 
 def this_machine() -> Capacity:
@@ -120,13 +149,15 @@ def plan_placement(config: ResourcesConfig, *, num_trials: int, capacity: Capaci
     capacity = this_machine() if capacity is None else capacity
     most_gpus = max((node.gpus for node in capacity.nodes), default=0)
     gpus = config.gpus if config.gpus is not None else float(most_gpus > 0)
-    place, hint = ("the largest node of the cluster", _NOT_THERE_YET) if capacity.is_cluster else ("this machine", "")
+    place = "the largest node of the cluster" if capacity.is_cluster else "this machine"
     if gpus > most_gpus:
+        hint = capacity.hint(cpus=config.cpus or 1, gpus=gpus)
         raise InputError(f"resources.gpus: a trial asks for {count(gpus, 'GPU')}, and {place} has {most_gpus}{hint}")
     nodes = [node for node in capacity.nodes if node.gpus >= gpus]
     cpus = config.cpus if config.cpus is not None else _default_cpus(nodes, gpus=gpus, num_trials=num_trials)
     most_cpus = max((node.cpus for node in nodes), default=0)
     if cpus > most_cpus:
+        hint = capacity.hint(cpus=cpus, gpus=gpus)
         of_those = f" with {count(gpus, 'GPU')}" if gpus and capacity.is_cluster else ""
         raise InputError(
             f"resources.cpus: a trial asks for {count(cpus, 'core')}, and {place}{of_those} has {most_cpus}{hint}"
@@ -146,6 +177,10 @@ def _default_cpus(nodes: Sequence[Node], *, gpus: float, num_trials: int) -> flo
 def count(number: float, what: str) -> str:
     """Return a number of things in words: `1 core`, `0.5 cores`."""
     return f"{number:g} {what}{'' if number == 1 else 's'}"
+
+
+def _listed(node_types: Sequence[NodeType]) -> str:
+    return ", ".join(one.describe() for one in node_types)
 
 
 def _sizes(nodes: Sequence[Node]) -> str:

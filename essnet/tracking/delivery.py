@@ -13,17 +13,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, RunTag
 from mlflow.exceptions import MlflowException
 
 from essnet.config.errors import first_line
 from essnet.tracking.entries import Entry
+from essnet.tracking.metric_batches import POINTS_PER_BATCH, Point, log_points
 from essnet.tracking.outbox import Outbox, OutboxReader, sole_reader, waiting_files
 from essnet.tracking.run_file import read_run_file, write_run_file
 from essnet.tracking.run_spec import OUTBOX, RunSpec
 from essnet.tracking.store import RunStore
 
-_METRICS_PER_BATCH = 1000
 _TAG_LENGTH = 5000
 _ARTIFACT_TRIES = 3
 _REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
@@ -112,16 +112,16 @@ class Delivery:
         if self._logged_until is None:
             self._logged_until = store.last_steps(run_id)
         until = dict(self._logged_until)
-        metrics = []
+        points = []
         for entry in entries:
             for key, value in entry["metrics"].items():
                 if entry["step"] > until.get(key, -1):
                     until[key] = entry["step"]
-                    metrics.append(Metric(key, value, entry["time"], entry["step"]))
-        for begin in range(0, len(metrics), _METRICS_PER_BATCH):
-            batch = metrics[begin : begin + _METRICS_PER_BATCH]
+                    points.append(Point(key, value, entry["time"], entry["step"]))
+        for begin in range(0, len(points), POINTS_PER_BATCH):
+            batch = points[begin : begin + POINTS_PER_BATCH]
             try:
-                store.client.log_batch(run_id, metrics=batch)
+                log_points(store.client, run_id, batch)
             except MlflowException as error:
                 if error.error_code not in _REFUSED:
                     raise

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from essnet.report import ComparedTrial, TrialReader
-from essnet.sweep.folder import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, SweepFolder
+from essnet.sweep.folder import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, Failure, SweepFolder
 from tests.report.sweep_folders import add_trial, make_sweep_folder
 
 
@@ -94,6 +94,9 @@ def test_a_failed_trial_that_another_process_runs_again_is_not_failed_any_more(f
     add_trial(folder, 0, "full", {}, state=FAILED, failure="crash", error="boom")
     reader = TrialReader(folder)
     assert read(reader).failure_line == "failed: 000-full: crash: boom"
+    assert read(reader).failure_lines == ["failed: 000-full: crash: boom"]
+    folder.write_record(replace(folder.record("000-full").tried_again(), state=RUNNING))
+    assert read(reader).failure_lines == ["tried again: 000-full: crash: boom"]
     for state in (RUNNING, COMPLETED):
         folder.write_record(replace(folder.record("000-full"), state=state, error=None, failure=None))
         add_evaluation(folder, 10, 0.5)
@@ -111,6 +114,8 @@ def test_a_folder_that_was_made_anew_is_read_anew(folder: SweepFolder) -> None:
 
 def test_json_there_and_back(folder: SweepFolder) -> None:
     add_trial(folder, 0, "full", {20: {"val/miou": 0.4}}, seed=3, replicates="007-full", overrides={"seed": 3})
+    earlier = (Failure("crash", "boom"),)
+    folder.write_record(replace(folder.record("000-full"), earlier_failures=earlier))
     trial = read(TrialReader(folder))
     again = ComparedTrial.from_json(json.loads(json.dumps(trial.to_json())))
     assert again == replace(trial, settings={}, max_steps=0, curve=())

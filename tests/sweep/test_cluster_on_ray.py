@@ -21,6 +21,7 @@ import pytest
 import ray
 from mlflow import MlflowClient
 from ray.cluster_utils import Cluster
+from ray.core.generated.autoscaler_pb2 import ClusterConfig
 
 from essnet.config import InputError
 from essnet.sweep.cluster import alive_nodes, joined
@@ -28,7 +29,7 @@ from essnet.sweep.cluster_capacity import cluster_capacity
 from essnet.sweep.folder import SweepFolder
 from essnet.sweep.node_check import _ask, check_nodes
 from essnet.sweep.parent_run import end_runs
-from essnet.sweep.resources import Capacity, Node, plan_placement
+from essnet.sweep.resources import Capacity, Node, NodeType, plan_placement
 from essnet.sweep.runner import run_sweep
 from essnet.tracking import RunStore, default_uri
 from tests.sweep.loopback_cluster import loopback_cluster
@@ -269,3 +270,18 @@ def wait_until(condition: Callable[[], object], *, seconds: float) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_what_rays_state_says_of_an_autoscaler(cluster: Cluster, tmp_path: Path) -> None:
+    group = {"name": "big", "resources": {"CPU": 64, "GPU": 8}, "max_count": 3}
+    endless = {"name": "small", "resources": {"CPU": 4}, "max_count": -1}
+    client = ray._raylet.GcsClient(address=cluster.address)
+    client.report_cluster_config(ClusterConfig(node_group_configs=[group, endless]).SerializeToString())
+    try:
+        capacity = cluster_capacity(cluster.address, output=tmp_path, tracking_uri="http://127.0.0.1:9")
+    finally:
+        client.report_cluster_config(ClusterConfig().SerializeToString())
+    assert capacity.could_be_added == (
+        NodeType("big", cpus=64, gpus=8, most=3),
+        NodeType("small", cpus=4, gpus=0, most=None),
+    )

@@ -20,7 +20,7 @@ from essnet.sweep import trainable
 from essnet.sweep.callback import SweepCallback
 from essnet.sweep.ended_runs import EndedRuns
 from essnet.sweep.failures import failure_kind, in_a_line, lost_worker
-from essnet.sweep.folder import FAILED, PENDING, RUNNING, SweepFolder, TrialRecord
+from essnet.sweep.folder import COMPLETED, FAILED, PENDING, RUNNING, Failure, SweepFolder, TrialRecord
 from essnet.sweep.storage import StorageError
 from essnet.tracking import MlflowTracker, RunSpec, RunStore
 from essnet.tracking.run_file import read_run_file
@@ -150,7 +150,8 @@ def test_out_of_memory_is_tried_once_more_alone(tmp_path: Path) -> None:
     assert driver.status() == "RUNNING"
 
     driver.callback.on_trial_start(0, [], driver.trial())
-    assert driver.folder.record("000-knn").error is None
+    record = driver.folder.record("000-knn")
+    assert (record.error, record.earlier_failures) == (None, (Failure("out_of_memory", "it was out_of_memory"),))
     assert not (driver.directory / "error.json").exists()
     driver.fail("out_of_memory")
     driver.callback.on_trial_complete(0, [], driver.trial())
@@ -175,6 +176,23 @@ def test_a_worker_that_died_without_a_word(tmp_path: Path, said: Exception | Non
     record = driver.folder.record("000-knn")
     assert (record.state, record.failure, record.error) == (FAILED, "lost_worker", "the worker process died")
     assert driver.status() == "FAILED"
+
+
+def test_what_ray_tries_again_is_remembered(tmp_path: Path) -> None:
+    driver = Driver(tmp_path)
+    driver.fail("crash")
+    driver.callback.on_trial_recover(0, [], driver.trial(RuntimeError("raised in the trial")))
+    driver.callback.on_trial_start(0, [], driver.trial())
+    driver.callback.on_trial_recover(0, [], driver.trial(ActorDiedError()))
+    driver.callback.on_trial_start(0, [], driver.trial())
+    (driver.directory / "result.json").write_text("{}")
+    driver.callback.on_trial_complete(0, [], driver.trial())
+    record = driver.folder.record("000-knn")
+    assert (record.state, record.error, record.failure) == (COMPLETED, None, None)
+    assert record.earlier_failures == (
+        Failure("crash", "it was crash"),
+        Failure("lost_worker", "the worker process died"),
+    )
 
 
 def test_a_trial_that_ray_stops_gives_its_memory_back_before_the_next(

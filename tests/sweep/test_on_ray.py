@@ -247,8 +247,11 @@ def run_and_kill_a_worker(folder: Path) -> tuple[int, list[dict[str, Any]], str]
 
 def test_a_killed_worker_is_retried_from_its_checkpoint(tmp_path: Path) -> None:
     write_sweep(tmp_path, base=LONG, arms=SHORT_ARMS, failure={"max_retries": 1})
-    code, trials, _ = run_and_kill_a_worker(tmp_path)
+    code, trials, killed = run_and_kill_a_worker(tmp_path)
     assert code == 0
+    lost = [{"kind": "lost_worker", "message": "the worker process died"}]
+    earlier = {trial["trial_id"]: trial["earlier_failures"] for trial in trials}
+    assert earlier == {trial: lost if trial == killed else [] for trial in earlier}
     assert [(trial["state"], trial["steps"]) for trial in trials] == [("COMPLETED", 60)] * 3
     _, children = tracked_runs(tmp_path)
     assert Counter(r.data.tags["essnet.trial_id"] for r in children) == {trial["trial_id"]: 1 for trial in trials}

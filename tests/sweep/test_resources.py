@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from essnet.config import InputError, ResourcesConfig
 from essnet.sweep import resources
-from essnet.sweep.resources import Capacity, Node, plan_placement
+from essnet.sweep.resources import Capacity, Node, NodeType, plan_placement
 
 
 @pytest.fixture
@@ -162,7 +162,41 @@ def test_a_trial_has_to_fit_on_one_node(nodes: tuple, asked: dict, message: str)
         plan_placement(ResourcesConfig(**asked), num_trials=9, capacity=Capacity(nodes=nodes, is_cluster=True))
     told, _, hint = str(refused.value).partition("; ")
     assert told == message
-    assert hint == "Ray does not tell what an autoscaler could add, so start such nodes first (min_workers)"
+    assert hint == "what an autoscaler could add is not known here, so start such nodes first (min_workers)"
+
+
+SMALL_TYPE, BIG_TYPE = NodeType("small", cpus=8, gpus=0, most=10), NodeType("big", cpus=64, gpus=8)
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        (
+            {"gpus": 8.0},
+            "its autoscaler could add any number of big of 64 CPU cores and 8 GPUs: "
+            "have one started first (min_workers)",
+        ),
+        (
+            {"gpus": 9.0},
+            "its autoscaler could not add such a node either, only 10 small of 8 CPU cores and 0 GPUs, "
+            "any number of big of 64 CPU cores and 8 GPUs",
+        ),
+        (
+            {"gpus": 0.0, "cpus": 60.0},
+            "its autoscaler could add any number of big of 64 CPU cores and 8 GPUs: "
+            "have one started first (min_workers)",
+        ),
+    ],
+)
+def test_what_an_autoscaler_could_add_is_told(asked: dict, hint: str) -> None:
+    capacity = Capacity(nodes=(HEAD, BIG), is_cluster=True, could_be_added=(SMALL_TYPE, BIG_TYPE))
+    with pytest.raises(InputError) as refused:
+        plan_placement(ResourcesConfig(**asked), num_trials=9, capacity=capacity)
+    assert str(refused.value).partition("; ")[2] == hint
+    few = Capacity(nodes=(HEAD, BIG), is_cluster=True, could_be_added=(SMALL_TYPE,))
+    assert few.describe().endswith(
+        "on 2 nodes (its autoscaler could add 10 small of 8 CPU cores and 0 GPUs, which does not count)"
+    )
 
 
 def test_what_is_said_of_a_placement(machine) -> None:

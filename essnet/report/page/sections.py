@@ -21,7 +21,7 @@ from essnet.report.page.curve_chart import curve_chart
 from essnet.report.page.embedding_chart import embedding_chart
 from essnet.report.page.heat_map import heat_map
 from essnet.report.page.importance_chart import importance_chart
-from essnet.report.page.pictures import PictureRow, picture_rows
+from essnet.report.page.pictures import Pictures, pictures_of
 from essnet.report.pareto import MEMORY_MIB, STEP_MS
 from essnet.report.trials import ComparedTrial
 from essnet.sweep.folder import FAILED, SweepFolder
@@ -74,7 +74,7 @@ class SweepPart:
     curves: Chart | Absent
     importance: Chart | Absent
     classes: Classes | Absent
-    pictures: Sequence[PictureRow] | Absent
+    pictures: Pictures | Absent
     confusions: Sequence[Confusion] | Absent
     embeddings: Chart | Absent
     failures: Sequence[ComparedTrial]
@@ -104,7 +104,7 @@ def sweep_part(comparison: Comparison) -> SweepPart:
         pictures=compared if isinstance(compared, Absent) else _said(lambda: _pictures(compared)),
         confusions=compared if isinstance(compared, Absent) else _confusions(compared),
         embeddings=_said(lambda: _embeddings(comparison)),
-        failures=[trial for trial in comparison.trials if trial.state == FAILED],
+        failures=[trial for trial in comparison.trials if trial.state == FAILED or trial.earlier_failures],
         command=_command(comparison),
         environment=_environment(comparison),
     )
@@ -150,9 +150,11 @@ def _classes(both: Both) -> Classes | Absent:
     return Classes(chart=class_chart(changes), changes=changes, groups=group_changes(changes), of=of)
 
 
-def _pictures(both: Both) -> Sequence[PictureRow] | Absent:
-    rows = picture_rows(both.best[0], both.baseline[0])
-    return rows or Absent("The two have no picture of the same image; evaluation.num_pictures says how many there are.")
+def _pictures(both: Both) -> Pictures | Absent:
+    found = pictures_of(both.best[0], both.baseline[0])
+    if not found.rows:
+        return Absent("The two have no picture of the same image; evaluation.num_pictures says how many there are.")
+    return found
 
 
 def _confusions(both: Both) -> Sequence[Confusion] | Absent:
