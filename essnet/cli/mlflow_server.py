@@ -1,4 +1,7 @@
-"""MLflow's own server as a child of a command: started, waited for, ended with all its processes."""
+"""MLflow's own server as a child of a command: started, waited for, ended with all its processes.
+
+It ends with the command, even where that is killed: see `end_with_parent`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _START_SECONDS = 180.0
-_END_SECONDS = 10.0
+_END_SECONDS = 20.0
+_END_WITH_PARENT = Path(__file__).with_name("end_with_parent.py")
 _WILDCARDS = ("0.0.0.0", "::")
 _KNOWN_TO_MLFLOW = ("127.0.0.1", "localhost", "::1")
 """By other names it lets nobody in who does not say so beforehand: pages of others could use a browser for that."""
@@ -65,7 +69,8 @@ def mlflow_server(
         If it ends or is silent instead, with the last line of what it said.
     """
     with tempfile.TemporaryDirectory(prefix="essnet-ui-") as folder:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1",
+        command = [sys.executable, "-I", str(_END_WITH_PARENT), folder,
+                   sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1",
                    "--artifacts-destination", str(artifacts.absolute())]  # fmt: skip
         if host not in _KNOWN_TO_MLFLOW:
             names = [f"{name}:{port}" for name in (_own_names() if host in _WILDCARDS else [_in_address(host)])]
@@ -80,7 +85,12 @@ def mlflow_server(
         with log.open("wb") as stream:
             # A session of its own, so that the server and its workers end together.
             process = subprocess.Popen(
-                command, env=environment, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         try:
             _wait(process, f"http://{_in_address(_reachable(host))}:{port}/health", log)
@@ -147,11 +157,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     # The impatient press Ctrl-C again; the server would stay.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    for signal_number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal_number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_END_SECONDS)
+    assert process.stdin is not None
+    process.stdin.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_END_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _reachable(host: str) -> str:

@@ -22,6 +22,8 @@ from tests.cli.tracked_sweep import make_tracked_sweep
 from tests.tracking.server import Server
 
 USER, PASSWORD = "someone", "long-enough-a-password"
+SCRATCH = "essnet-ui-*"
+"""The folders of servers' logs and users."""
 CREDENTIALS = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
 
 
@@ -114,8 +116,10 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_it_answers_when_it_says_so_and_ends_with_all_its_processes(output: Path, number: signal.Signals) -> None:
-    with running_ui(output) as (process, address):
+def test_it_answers_when_it_says_so_and_ends_with_all_its_processes(
+    output: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    with running_ui(output, TMPDIR=str(tmp_path)) as (process, address):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", address)
         assert status_of(address) == 200
         started = descendants(process.pid)
@@ -124,17 +128,22 @@ def test_it_answers_when_it_says_so_and_ends_with_all_its_processes(output: Path
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
         assert err == "ended\n"
-    deadline = time.monotonic() + 30
-    while any(alive(pid) for pid in started):
-        assert time.monotonic() < deadline, [pid for pid in started if alive(pid)]
+    wait_for_the_end_of(started)
+    assert not list(tmp_path.glob(SCRATCH))
+
+
+def wait_for_the_end_of(processes: set[int]) -> None:
+    deadline = time.monotonic() + 60
+    while any(alive(pid) for pid in processes):
+        assert time.monotonic() < deadline, [pid for pid in processes if alive(pid)]
         time.sleep(0.05)
 
 
 @pytest.mark.slow
 def test_a_server_that_is_killed_is_said(output: Path) -> None:
     with running_ui(output) as (process, _):
-        (server,) = (pid for pid in descendants(process.pid) if b"server" in Path(f"/proc/{pid}/cmdline").read_bytes()
-                     .split(b"\0"))  # fmt: skip
+        (server,) = (pid for pid in descendants(process.pid) if Path(f"/proc/{pid}/cmdline").read_bytes()
+                     .split(b"\0")[2:4] == [b"mlflow", b"server"])  # fmt: skip
         os.kill(server, signal.SIGKILL)
         _, err = process.communicate(timeout=120)
         assert process.returncode == 1
@@ -142,17 +151,22 @@ def test_a_server_that_is_killed_is_said(output: Path) -> None:
 
 
 @pytest.mark.slow
-def test_beyond_this_machine_it_asks_for_the_password_of_the_environment(output: Path) -> None:
-    before = {path for path in Path("/tmp").glob("essnet-ui-*")}
-    with running_ui(output, "--host", "0.0.0.0", **CREDENTIALS) as (process, address):
+def test_beyond_this_machine_it_asks_for_the_password_and_killed_it_leaves_neither_server_nor_user(
+    output: Path, tmp_path: Path
+) -> None:
+    with running_ui(output, "--host", "0.0.0.0", **CREDENTIALS, TMPDIR=str(tmp_path)) as (process, address):
         port = address.rpartition(":")[2]
         here = f"http://127.0.0.1:{port}/"
         assert status_of(here) == 401
         assert status_of(here, user=USER, password="another-long-password") == 401
         assert status_of(here, user=USER, password=PASSWORD) == 200
-        for pid in {process.pid, *descendants(process.pid)}:
+        started = descendants(process.pid)
+        for pid in {process.pid, *started}:
             assert PASSWORD.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
-    assert {path for path in Path("/tmp").glob("essnet-ui-*")} == before  # the user is forgotten
+        assert list(tmp_path.glob(SCRATCH))
+        process.kill()
+        wait_for_the_end_of(started)
+    assert not list(tmp_path.glob(SCRATCH))
     assert not [path for path in output.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()]
 
 
