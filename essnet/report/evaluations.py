@@ -29,6 +29,8 @@ class ClassResult:
     iou: float | None
     pixels: int
     group: str | None
+    colour: tuple[int, int, int] | None = None
+    """Red, green and blue in the pictures; None where the trial did not note it."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +97,21 @@ def read_evaluation(trial_folder: Path) -> TrialEvaluation | None:
         return TrialEvaluation(
             trial_id=trial_folder.name,
             step=int(content["step"]),
-            classes={
-                one["id"]: ClassResult(one["id"], str(one["name"]), one["iou"], one["pixels"], one.get("group"))
-                for one in content["classes"]
-            },
+            classes={one["id"]: _class(one) for one in content["classes"]},
             confusions=[(one["truth"], one["predicted"], one["pixels"]) for one in content["confusions"]],
             pictures=[_picture(one, folder) for one in content["pictures"]],
             folder=folder,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged; {type(error).__name__} {error}") from None
+
+
+def _class(values: Mapping[str, Any]) -> ClassResult:
+    colour = None
+    if "colour" in values:
+        red, green, blue = (int(part) for part in values["colour"])
+        colour = red, green, blue
+    return ClassResult(values["id"], str(values["name"]), values["iou"], values["pixels"], values.get("group"), colour)
 
 
 def _picture(values: Mapping[str, str], folder: Path) -> Picture:

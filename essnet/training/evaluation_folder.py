@@ -1,8 +1,9 @@
 """What the best evaluation of a run saw, kept for comparing runs: classes, confusions, pictures, embeddings.
 
 `evaluation.json` has the evaluation's `step`, `classes` (rows of those in truth or prediction, with `id`, `name`,
-`iou` and `accuracy` or null, `pixels`, `predicted` and `group`), `confusions` (`truth`, `predicted`, `pixels`, the
-largest first) and `pictures` (`name`, and the files `image`, `truth` and `prediction` beside it).
+`iou` and `accuracy` or null, `pixels`, `predicted`, `group`, and `colour`, that of the pictures), `confusions`
+(`truth`, `predicted`, `pixels`, the largest first) and `pictures` (`name`, and the files `image`, `truth` and
+`prediction` beside it).
 `embeddings.safetensors`, where the objective has any, has `class_embeddings` (C, D) and `pixel_embeddings` (N, D) in
 float32, as they are compared with each other, and the pixels' true classes, `pixel_classes` (N,) int64.
 """
@@ -12,13 +13,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from essnet.atomic_files import replace_folder, write_json, write_png
 from essnet.data import SegmentationDataset
 from essnet.data.pictures import image_picture, label_picture
 from essnet.models import EmbeddingOutput
 from essnet.models.output_layers import OutputLayer
+from essnet.models.tensor_files import save_tensors
 from essnet.training.evaluation import EvaluationResult
 
 FORMAT_VERSION = 1
@@ -57,13 +57,14 @@ def write_evaluation_folder(
                 "pixel_embeddings": result.pixels.embeddings,
                 "pixel_classes": result.pixels.classes,
             }
-            save_file(tensors, temporary / "embeddings.safetensors")
+            save_tensors(tensors, temporary / "embeddings.safetensors")
 
     replace_folder(folder, fill)
 
 
 def _classes(result: EvaluationResult) -> list[dict[str, object]]:
-    seen = (row for row in result.per_class() if row["pixels"] or row["predicted"])
+    rows = zip(result.per_class(), result.classes.colours.tolist(), strict=True)
+    seen = ({**row, "colour": colour} for row, colour in rows if row["pixels"] or row["predicted"])
     return [
         {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
         for row in seen

@@ -74,13 +74,14 @@ def add_evaluation(folder: SweepFolder, trial_id: str, *, gain: float, with_embe
     """Write a trial's `evaluation/`: IoUs that rise by `gain` and fall by as much in turn, two pictures, embeddings."""
     path = folder.trial(trial_id) / "evaluation"
     path.mkdir(parents=True)
+    colours = np.random.default_rng(0).integers(0, 255, (len(CLASS_NAMES), 3), dtype=np.uint8)
     classes = [
         {"id": class_id, "name": name, "iou": 0.5 + 0.05 * class_id + (gain if class_id % 2 else -gain / 2),
-         "accuracy": 0.7, "pixels": 1000 // (class_id + 1), "predicted": 900, "group": group}
+         "accuracy": 0.7, "pixels": 1000 // (class_id + 1), "predicted": 900, "group": group,
+         "colour": colours[class_id].tolist()}
         for class_id, (name, group) in enumerate(zip(CLASS_NAMES, GROUPS, strict=True))
     ]  # fmt: skip
     pictures = []
-    colours = np.random.default_rng(0).integers(0, 255, (len(CLASS_NAMES), 3), dtype=np.uint8)
     for number in range(2):
         generator = np.random.default_rng(number)
         truth = np.repeat(np.repeat(generator.integers(0, len(CLASS_NAMES), (4, 6)), 100, 0), 80, 1)

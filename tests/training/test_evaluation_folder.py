@@ -79,7 +79,9 @@ def test_the_folder_has_what_the_best_checkpoint_gives(
     assert exit_.value.code == 0
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert said["confusions"] == content["confusions"]
-    assert [row for row in said["classes"] if row["pixels"] or row["predicted"]] == content["classes"]
+    colours = trainer.trial.eval_data.classes.colours.tolist()
+    seen = [row for row in said["classes"] if row["pixels"] or row["predicted"]]
+    assert [{**row, "colour": colours[row["id"]]} for row in seen] == content["classes"]
 
 
 @pytest.mark.parametrize("similarity", ["l2", "dot"])

@@ -43,7 +43,7 @@ def page_text(comparisons: Sequence[Comparison]) -> str:
     )  # fmt: skip
     parts = [sweep_part(comparison) for comparison in comparisons]
     joint = _joint_charts(comparisons)
-    scripts = [_read("tables.js"), str(get_plotlyjs()), _read("charts.js")]
+    scripts = [_read("tables.js"), _read("printing.js"), str(get_plotlyjs()), _read("charts.js")]
     return environment.get_template("page.html").render(
         title=table_title(comparisons),
         parts=parts,

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page
 from essnet.report import comparison_json, load_comparison
 from essnet.report.page import write_page
 from tests.browser import chromium
-from tests.report.full_sweep import BEST, HOSTILE, make_full_sweep
+from tests.report.full_sweep import BEST, CLASS_NAMES, HOSTILE, make_full_sweep
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +94,21 @@ def test_paper_has_the_pictures(browser: Browser, written: Any) -> None:
         assert pictures_with_pixels(page) == len(CHARTS)
         assert page.locator("#table-configurations tbody tr:visible").count() == 14
         assert page.locator(".filter:visible").count() == 0
+        assert page.locator("#table-trials-study tbody tr:visible").count() == 19  # folded up on the screen
         assert len(page.pdf(format="A4")) > 50_000
+        page.emulate_media(media="screen")
+        assert page.locator("#table-trials-study tbody tr:visible").count() == 0
+
+
+def test_older_browsers_open_what_is_folded_up_for_paper_and_close_it_again(browser: Browser, written: Any) -> None:
+    with opened(browser, written[0]) as page:
+        closed = page.locator("details:not([open])")
+        assert closed.count() == 2
+        page.locator("summary", has_text="6 classes").click()
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        assert closed.count() == 0
+        page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+        assert closed.count() == 1
 
 
 def pictures_with_pixels(page: Page) -> int:
@@ -111,8 +125,13 @@ def test_without_scripts_there_are_pictures_and_whole_tables(browser: Browser, w
         assert all(box is not None and box["width"] > 300 and box["height"] > 150 for box in boxes)
         assert page.locator("#table-configurations tbody tr:visible").count() == 14
         assert page.locator(".filter:visible").count() == 0
+        trials = page.locator("#table-trials-study tbody tr:visible")
+        assert trials.count() == 0
+        page.emulate_media(media="print")
+        assert trials.count() == 19
+        page.emulate_media(media="screen")
         page.locator("summary", has_text="19 trials").click()
-        assert page.locator("#table-trials-study tbody tr:visible").count() == 19
+        assert trials.count() == 19
 
 
 def column(page: Page, title: str) -> list[str]:
@@ -185,13 +204,34 @@ def test_the_answer_and_the_table_are_those_of_the_json(browser: Browser, writte
 def test_names_and_errors_are_text_and_nothing_else(browser: Browser, written: Any) -> None:
     """`opened` sees the dialog that the name of a class would bring up."""
     with opened(browser, written[0]) as page:
-        assert page.locator("script").count() == 4
+        assert page.locator("script").count() == 5
         assert HOSTILE in page.locator("#study-failures-part").inner_text()
         assert HOSTILE in page.locator("#study-confusions-part").inner_text()
+        assert HOSTILE in page.locator("#study-pictures-part .classes").inner_text()
         for chart in ("classes", "embeddings"):
             drawn = page.locator(f"#study-{chart} svg text").all_text_contents()
             assert any(HOSTILE in text for text in drawn), chart
             assert any("car $5$ | x" in text for text in drawn), chart
+
+
+@pytest.mark.parametrize("view", ["phone", "paper", "dark"])
+def test_the_pictures_have_a_legend_that_can_be_read(browser: Browser, written: Any, view: str) -> None:
+    scheme = "dark" if view == "dark" else "light"
+    with opened(browser, written[0], width=400 if view == "phone" else 1280, color_scheme=scheme) as page:
+        page.emulate_media(media="print" if view == "paper" else "screen")
+        entries = page.locator("#study-pictures-part .classes li")
+        assert sorted(entries.all_inner_texts()) == sorted(CLASS_NAMES)
+        background = str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        colours = set()
+        for entry in entries.all():
+            box, swatch = entry.bounding_box(), entry.locator(".swatch").bounding_box()
+            assert box is not None
+            assert swatch is not None
+            assert min(swatch["width"], swatch["height"]) > 8
+            assert box["x"] + box["width"] <= (400 if view == "phone" else 1280)
+            colours.add(entry.locator(".swatch").evaluate("(one) => getComputedStyle(one).borderTopColor"))
+            assert contrast(entry.evaluate("(one) => getComputedStyle(one).color"), background) > 4.5
+        assert len(colours) == len(CLASS_NAMES)
 
 
 def luminance(colour: str) -> float:
