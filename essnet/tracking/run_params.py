@@ -32,8 +32,13 @@ TELLING = (
     "trainer.num_threads",
     "evaluation.split",
 )
-"""What every run has as a param, beside the whole `objective` block."""
+"""What every run has as a param, beside the `objective` block."""
 _BLOCK = "objective."
+_ONLY_OF = {
+    "objective.num_neighbours": ("knn_softmax", "sampled_softmax"),
+    "objective.num_random": ("sampled_softmax",),
+}
+"""The objectives that have a setting; the full softmax has none but its name."""
 _ELSEWHERE = ("name", "tracking.")
 """What the run has as its name, or is kept where it lies."""
 
@@ -41,14 +46,21 @@ _ELSEWHERE = ("name", "tracking.")
 def run_params(config: TrialConfig, compared: Collection[str] = ()) -> dict[str, str]:
     """Return dotted path -> value for the telling settings, `compared` ones, and all that are not the default.
 
-    `compared` are paths in which the trials of a sweep may differ: each of its trials has them, default or not.
+    `compared` are paths in which the trials of a sweep may differ: each of its trials has them, default or not. What
+    the objective does not use is left out: a chart over d would show the full softmax at a d that it does not have.
     """
     params = {}
     for path, value, default in _settings(config, ""):
         told = path in TELLING or path.startswith(_BLOCK) or path in compared or value != default
-        if told and not path.startswith(_ELSEWHERE):
+        if told and not path.startswith(_ELSEWHERE) and _is_used(path, config.objective.name):
             params[path] = str(value)
     return params
+
+
+def _is_used(path: str, objective: str) -> bool:
+    if objective == "full_softmax" and path.startswith(_BLOCK):
+        return path == "objective.name"
+    return objective in _ONLY_OF.get(path, (objective,))
 
 
 def _settings(block: BaseModel, prefix: str) -> Iterator[tuple[str, Any, Any]]:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from essnet.config import TrialConfig, trial_from_mapping
 from essnet.config.overrides import flatten
 from essnet.tracking.run_params import TELLING, run_params
@@ -13,7 +15,7 @@ def trial(overrides: dict[str, Any] | None = None) -> TrialConfig:
 
 
 def test_the_telling_ones_and_the_whole_objective() -> None:
-    config = trial()
+    config = trial({"objective.name": "sampled_softmax"})
     params = run_params(config)
     everything = dict(flatten(config.model_dump()))
     assert set(TELLING) <= everything.keys(), "each is a setting"
@@ -21,6 +23,22 @@ def test_the_telling_ones_and_the_whole_objective() -> None:
     assert {path for path in everything if path.startswith("objective.")} <= params.keys()
     assert {path: str(everything[path]) for path in params} == params
     assert len(params) < len(everything) * 0.7
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        ("full_softmax", set()),
+        ("embedding_softmax", {"embedding_dim", "similarity"}),
+        ("knn_softmax", {"embedding_dim", "similarity", "num_neighbours"}),
+        ("sampled_softmax", {"embedding_dim", "similarity", "num_neighbours", "num_random"}),
+    ],
+)
+def test_no_run_has_a_setting_that_its_objective_does_not_use(objective: str, expected: set[str]) -> None:
+    names = {"embedding_dim", "similarity", "num_neighbours", "num_random"}
+    params = run_params(trial({"objective.name": objective}), compared=[f"objective.{name}" for name in names])
+    assert {name for name in names if f"objective.{name}" in params} == expected
+    assert params["objective.name"] == objective
 
 
 def test_what_is_not_the_default_is_told() -> None:
