@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +38,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with naming(path):
             write(temporary)
             temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    except BaseException:
+        with suppress(OSError):  # it is not there, or the disk has become read-only
+            temporary.unlink()
+        raise
 
 
 @contextmanager

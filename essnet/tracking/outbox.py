@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from essnet.atomic_files import naming
 from essnet.file_lock import hold
 from essnet.tracking.entries import Entry
 
@@ -48,7 +49,8 @@ class Outbox:
                 self._begin_file()
             assert self._file is not None
             try:
-                written = self._file.write(line)
+                with naming(self._folder):
+                    written = self._file.write(line)
             except OSError:
                 self._let_go()
                 raise

@@ -2,15 +2,14 @@
 
 A checkpoint is a folder with `model.safetensors`, `trainer.pt` (optimizer, schedule, random states, step, best so far,
 and the trained weights where the model's are their average; loaded with `weights_only=True`), `config.yaml` and
-`classes.json`: enough to evaluate, predict and resume. The format's version is in the metadata of
-`model.safetensors`. `checksums.json` has the SHA-256 of the two files of tensors, which tells a damaged one from a
+`classes.json`: enough to evaluate, predict and resume. The format's version and essnet's are in the metadata
+of `model.safetensors`. `checksums.json` has the SHA-256 of the two files of tensors, which tells a damaged one from a
 whole one; a checkpoint without it is taken as it is.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,15 +18,19 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from essnet import __version__
+from essnet.atomic_files import sync_to_disk
 from essnet.checksums import sha256_of
 from essnet.config import InputError, TrialConfig, load_trial, to_yaml
 from essnet.config.errors import first_line
 from essnet.data import ClassTable
-from essnet.models.tensor_files import load_tensors
+from essnet.format_version import refuse_newer
+from essnet.models.tensor_files import load_tensors, save_tensors
 
 FORMAT_VERSION = 1
+_METADATA = {"format_version": str(FORMAT_VERSION), "essnet_version": __version__}
 _SUMMED = ("model.safetensors", "trainer.pt")
 _MODEL_FILES = ("model.safetensors", "config.yaml", "classes.json")
 _FILES = (*_MODEL_FILES, "trainer.pt")
@@ -161,7 +164,7 @@ def write_checkpoint(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        save_file(tensors, temporary / "model.safetensors", {"format_version": str(FORMAT_VERSION)})
+        save_tensors(tensors, temporary / "model.safetensors", metadata=_METADATA)
         torch.save(dict(trainer_state), temporary / "trainer.pt")
         (temporary / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
         (temporary / "classes.json").write_text(json.dumps(classes.to_json()), encoding="utf-8")
@@ -174,7 +177,7 @@ def write_checkpoint(
             remove_checkpoint(folder)
         temporary.rename(folder)
         sync_to_disk(folder.parent)
-    except (OSError, SafetensorError, RuntimeError) as error:  # each file has its own way to say that the disk is full
+    except (OSError, RuntimeError) as error:  # each file has its own way to say that the disk is full
         free = shutil.disk_usage(temporary.parent).free / 2**20
         raise OSError(
             f"{folder}: cannot be written ({first_line(error)}), {free:.0f} MiB are free; "
@@ -190,21 +193,12 @@ def remove_checkpoint(folder: Path) -> None:
     shutil.rmtree(hidden)
 
 
-def sync_to_disk(path: Path) -> None:
-    """Have a file's content, or a folder's names, outlive a loss of power."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _check_format(weights: Path) -> None:
     try:
         weights.open("rb").close()  # safetensors says of a file that it may not read that there is none
         with safe_open(weights, framework="pt") as file:
-            version = int((file.metadata() or {})["format_version"])
+            metadata = file.metadata() or {}
+        version = int(metadata["format_version"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise InputError(f"{weights}: damaged, or not written by essnet ({first_line(error)})") from None
-    if not 1 <= version <= FORMAT_VERSION:
-        raise InputError(f"{weights}: format {version}; this version of essnet reads up to {FORMAT_VERSION}")
+    refuse_newer(weights, version, known=FORMAT_VERSION, written_by=metadata.get("essnet_version"))

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
+from essnet.atomic_files import sync_to_disk
 from essnet.config import InputError, TrialConfig
 from essnet.data import ClassTable
 from essnet.training.checkpoint import (
     LoadedCheckpoint,
     open_checkpoint,
     remove_checkpoint,
-    sync_to_disk,
     write_checkpoint,
 )
 
@@ -143,7 +143,12 @@ class CheckpointFolder:
         temporary = self.root / f".{name}.partial"
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(folder.name)
-        temporary.replace(self.root / name)
+        try:
+            temporary.replace(self.root / name)
+        except OSError:  # the disk is full, say
+            with suppress(OSError):
+                temporary.unlink()
+            raise
 
 
 def _step_of(path: Path) -> int | None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from essnet.atomic_files import write_atomically
+from essnet.atomic_files import naming, write_atomically
 from essnet.config.errors import InputError
 
 
@@ -48,7 +48,7 @@ class History:
 
     def append(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add an evaluation."""
-        with self._path.open("a", encoding="utf-8") as file:
+        with naming(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, "metrics": dict(metrics)}) + "\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pty
@@ -21,6 +22,7 @@ import pytest
 from essnet.cli.app import main
 from essnet.file_lock import hold
 from essnet.sweep.folder import COMPLETED, RUNNING, SweepFolder
+from tests.file_system_calls import refused_from
 from tests.report.sweep_folders import add_trial, make_sweep_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -218,3 +220,23 @@ def test_the_page_is_written_again_while_the_sweep_runs(tmp_path: Path) -> None:
         watching.interrupt()
         assert watching.end() == 130
     assert str(page) in watching.text
+
+
+def test_a_disk_that_is_full(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line that names the file, whichever it is; what was there stays, and nothing else comes."""
+    folder = make_sweep(tmp_path / "study").path
+    report = ("study", "--format", "html", "--output", str(tmp_path))
+    assert run(capsys, *report)[0] == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    refusals = []
+    for number in itertools.count():
+        with refused_from(number, tmp_path) as refused:
+            code, _, err = run(capsys, *report)
+        if not refused:
+            break
+        refusals.append(err)
+        (line,) = err.splitlines()
+        assert code == 1
+        assert line.startswith(f"essnet: OSError: [Errno 28] No space left on device: '{folder}/comparison.")
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert refusals

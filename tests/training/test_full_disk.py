@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
+import json
+import os
 import resource
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from essnet.cli.app import main
 from essnet.data import ClassTable
 from essnet.training.checkpoint import open_checkpoint
 from essnet.training.checkpoint_folder import CheckpointFolder
+from essnet.training.result import read_history
 from essnet.training.trainer import Trainer
+from tests.file_system_calls import refused_from
 from tests.training.tiny import assert_same, tiny_mapping, tiny_trial
 
 LIMIT = 2**21  # a store of runs is smaller, and a network of these tests larger
 
 
 @contextmanager
-def full_disk() -> Iterator[None]:
+def full_disk(limit: int = LIMIT) -> Iterator[None]:
     """Refuse to write beyond the limit: the libraries meet the system's own error."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         yield
     finally:
@@ -84,6 +91,84 @@ def test_the_run_ends_and_goes_on_once_there_is_room(tmp_path: Path) -> None:
     whole = Trainer(config, directory=tmp_path / "whole").train().last_checkpoint
     assert whole is not None
     assert_same(open_checkpoint(directory / "checkpoints" / "last").weights(), open_checkpoint(whole).weights())
+
+
+EVERY_KIND_OF_FILE = {
+    "objective.name": "knn_softmax",
+    "data.val_images": 2,
+    "trainer.max_steps": 2,
+    "evaluation.num_pictures": 1,
+}
+
+
+class Refused:
+    """A run that the disk refuses something, and what is left of it."""
+
+    def __init__(self, directory: Path, disk: AbstractContextManager[Any]) -> None:
+        self.directory = directory
+        self.message = ""
+        trainer = Trainer(tiny_trial(EVERY_KIND_OF_FILE), directory=directory)
+        with disk:
+            try:
+                trainer.train()
+            except OSError as error:
+                self.message = str(error)
+
+    def check(self) -> None:
+        """One line that names a file of the run, and nothing half-written."""
+        assert str(self.directory) in self.message
+        assert "\n" not in self.message
+        assert not (self.directory / "result.json").exists()
+        self._check_files()
+
+    def go_on(self) -> None:
+        """There is room again."""
+        resumed = Trainer(tiny_trial(EVERY_KIND_OF_FILE), directory=self.directory, resume=True).train()
+        assert resumed.steps == 2
+        assert [entry["step"] for entry in read_history(self.directory / "history.jsonl")] == [2]
+        self._check_files()
+
+    def _check_files(self) -> None:
+        assert not list(self.directory.rglob("*.partial"))
+        for path in self.directory.rglob("*.json"):
+            json.loads(path.read_text())
+        for path in self.directory.rglob("*.png"):
+            Image.open(path).load()
+
+
+def test_whichever_file_it_is_that_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first, the second, and so on, with all that follow; until there are none to refuse."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # it takes its time, and power is not lost here
+    refused: dict[str, Refused] = {}
+    for number in itertools.count():
+        directory = tmp_path / str(number)
+        run = Refused(directory, refused_from(number, directory))
+        if not run.message:
+            break
+        run.check()
+        refused.setdefault(run.message.replace(str(directory), ""), run)
+    for kind in ("history.jsonl", "predictions", "first_batch.png", "evaluation", "checkpoints", "result.json"):
+        assert any(kind in message for message in refused), kind
+    for run in refused.values():
+        run.go_on()
+
+
+@pytest.mark.parametrize("number", range(0, 40, 8))
+def test_a_disk_that_becomes_read_only(tmp_path: Path, number: int) -> None:
+    directory = tmp_path / "run"
+    directory.mkdir()
+    run = Refused(directory, refused_from(number, directory, reason=errno.EROFS))
+    assert "Read-only file system" in run.message
+    assert str(directory) in run.message
+    run.go_on()
+
+
+@pytest.mark.parametrize("limit", [0, 500, 2000, 8000])
+def test_a_file_that_is_cut_off(tmp_path: Path, limit: int) -> None:
+    run = Refused(tmp_path / "run", full_disk(limit))
+    assert run.message
+    run.check()
+    run.go_on()
 
 
 @pytest.mark.slow

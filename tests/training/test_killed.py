@@ -44,7 +44,7 @@ pytestmark = pytest.mark.slow
 
 MOMENTS: dict[str, tuple[Any, str, int, int]] = {
     # moment: what is called then, how often it was called before, and the step that the run goes on from
-    "before the weights": (checkpoint, "save_file", 0, 2),
+    "before the weights": (checkpoint, "save_tensors", 0, 2),
     "before the state": (torch, "save", 0, 2),
     "before it is on disk": (os, "fsync", 0, 2),
     "before it has its name": (Path, "rename", 0, 2),
