@@ -17,6 +17,7 @@ from essnet.config.errors import InputError
 from essnet.data.batch_sampler import TrainBatchSampler
 from essnet.data.class_table import ClassTable
 from essnet.data.crop_window import Region
+from essnet.data.loader_watch import ReadingNow, watched
 from essnet.data.transforms import PADDING_COLOUR, RandomScaledCrop
 from essnet.labels import IGNORE_INDEX
 
@@ -112,17 +113,32 @@ class AugmentedDataset(Dataset[Sample]):
 class BatchLoader:
     """Batches of images uint8 (B, 3, H, W) and targets int64 (B, H, W), plain tensors.
 
-    A file that a worker cannot read raises the InputError of one line that it raises without workers.
+    A file that a worker cannot read raises the InputError of one line that it raises without workers; a worker that is
+    stuck or dies, LoaderFailed. Without workers a process that is stuck is ended (`loader_watch`).
     """
 
-    def __init__(self, loader: DataLoader[Any]) -> None:
-        self._loader = loader
+    def __init__(self, dataset: Any, *, describe: Callable[[int], str], num_workers: int, **options: Any) -> None:
+        self._reading = ReadingNow(num_workers, describe=describe)
+        self._loader: DataLoader[Any] = DataLoader(
+            _WatchedItems(dataset, self._reading),
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            # A generator of its own: without one the DataLoader draws from torch's global one.
+            generator=torch.Generator(),
+            **options,
+        )
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._loader:
-            if isinstance(batch, InputError):
-                raise batch
-            yield batch.widened() if isinstance(batch, _NarrowBatch) else batch
+        with watched(self._reading):
+            try:
+                for batch in self._loader:
+                    if isinstance(batch, InputError):
+                        raise batch
+                    yield batch.widened() if isinstance(batch, _NarrowBatch) else batch
+            except (RuntimeError, EOFError, OSError):
+                if self._loader.num_workers > 0:
+                    self._reading.raise_for_who_is_gone()
+                raise
 
     def __len__(self) -> int:
         """Number of batches; TypeError for the endless training loader."""
@@ -151,16 +167,12 @@ def train_loader(
         length=len(dataset), batch_size=batch_size, seed=seed, start_step=start_step, repeat_factors=repeat_factors
     )
     return BatchLoader(
-        DataLoader(
-            _ErrorsAsItems(AugmentedDataset(dataset, transform, seed, choose_focus=choose_focus)),
-            batch_sampler=sampler,
-            collate_fn=_collate_crops,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
-            persistent_workers=num_workers > 0,
-            # A generator of its own: without one the DataLoader draws from torch's global one.
-            generator=torch.Generator(),
-        )
+        AugmentedDataset(dataset, transform, seed, choose_focus=choose_focus),
+        describe=lambda index: dataset.describe(index),
+        num_workers=num_workers,
+        batch_sampler=sampler,
+        collate_fn=_collate_crops,
+        pin_memory=pin_memory,
     )
 
 
@@ -179,31 +191,30 @@ def eval_loader(
     Padding is to the right and below: PADDING_COLOUR in images, IGNORE_INDEX in targets.
     """
     return BatchLoader(
-        DataLoader(
-            _ErrorsAsItems(dataset),
-            batch_size=batch_size,
-            sampler=range(len(dataset)),
-            collate_fn=_Collate(multiple=multiple, minimum_side=minimum_side),
-            num_workers=num_workers,
-            pin_memory=pin_memory,
-            persistent_workers=num_workers > 0,
-            generator=torch.Generator(),
-        )
+        dataset,
+        describe=lambda index: dataset.describe(index),
+        num_workers=num_workers,
+        batch_size=batch_size,
+        sampler=range(len(dataset)),
+        collate_fn=_Collate(multiple=multiple, minimum_side=minimum_side),
+        pin_memory=pin_memory,
     )
 
 
-class _ErrorsAsItems(Dataset[Any]):
+class _WatchedItems(Dataset[Any]):
     # The DataLoader would wrap a worker's error into its traceback; as a value it arrives as it is.
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: Any, reading: ReadingNow) -> None:
         self._dataset = dataset
+        self._reading = reading
 
     def __getitem__(self, key: Any) -> Sample | InputError:
-        try:
-            sample: Sample = self._dataset[key]
-            return sample
-        except InputError as error:
-            return error
+        with self._reading.reading(key[0] if isinstance(key, tuple) else key):
+            try:
+                sample: Sample = self._dataset[key]
+                return sample
+            except InputError as error:
+                return error
 
 
 @dataclass(frozen=True)
