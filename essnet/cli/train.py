@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from essnet.cli.run_folder import free_folder, newest_folder
+from essnet.cli.run_folder import free_folder, held_folder, newest_folder
 from essnet.cli.terminal import (
     DEFAULT_OUTPUT,
     Json,
@@ -144,7 +144,9 @@ def train(
         if steps is not None:
             steps.step()
 
-    with interruption_by_signal() as interruption:
+    with ExitStack() as held, interruption_by_signal() as interruption:
+        if resume:
+            held.enter_context(held_folder(directory, new=False))
         trainer = Trainer(
             trial,
             directory=directory,
@@ -168,7 +170,8 @@ def train(
             if not resume:
                 raise
             console.print(f"{error}; training goes on without it", markup=False)
-        directory.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            held.enter_context(held_folder(directory, new=True))
         text = to_yaml(trial)
         write_atomically(directory / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
         tracker = start_train_run(directory, trial, uri=uri, artifact_root=artifact_root, resume=resume)
