@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,7 +96,10 @@ def test_paper_has_the_pictures(browser: Browser, written: Any) -> None:
         assert page.locator("#table-configurations tbody tr:visible").count() == 14
         assert page.locator(".filter:visible").count() == 0
         assert page.locator("#table-trials-study tbody tr:visible").count() == 19  # folded up on the screen
-        assert len(page.pdf(format="A4")) > 50_000
+        pages = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", page.pdf(format="A4"))
+        lies_across = [float(width) > float(height) for width, height in pages]
+        assert lies_across.count(True) == 1  # with all trials and their metrics
+        assert len(lies_across) > 4
         page.emulate_media(media="screen")
         assert page.locator("#table-trials-study tbody tr:visible").count() == 0
 
