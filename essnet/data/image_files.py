@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
+import logging
 import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError, _imaging
 
 from essnet.config.errors import InputError
+from essnet.data.jpeg_pixels import is_plain_jpeg, jpeg_pixels
 from essnet.data.plain_png import read_plain_png
+from essnet.data.png_data import png_ends_early
 
 # Pillow warns of half as many pixels as it refuses: an aerial photograph may have them.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # And of what it makes of a damaged file: it reads the picture, or raises as well.
 warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+# And libtiff would write its own lines to standard error, before ours. A library's functions are found by way of
+# whoever is linked with it; where Pillow was built in another way, the lines stay.
+with suppress(OSError, AttributeError):
+    _linked = ctypes.CDLL(_imaging.__file__)
+    _linked.TIFFSetErrorHandler(None)
+    _linked.TIFFSetWarningHandler(None)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -49,9 +60,16 @@ def read_image(
     `mask_size` in neither way.
     """
     with opened(path, None if content is None else io.BytesIO(content)) as image:
-        image.load()
+        decoded = None
+        if is_plain_jpeg(image):
+            decoded = jpeg_pixels(content or content_of(path), size=(image.size[1], image.size[0]))
+        if decoded is None:
+            _load(image, path, content)
         turn = turn_of(image, mask_size)
-        pixels = _to_rgb(image if turn is None else image.transpose(turn), path)
+        if decoded is not None:
+            pixels = decoded if turn is None else np.array(Image.fromarray(decoded).transpose(turn))
+        else:
+            pixels = _to_rgb(image if turn is None else image.transpose(turn), path)
     if mask_size is not None and pixels.shape[:2] != mask_size:
         raise size_mismatch(path, (pixels.shape[0], pixels.shape[1]), mask_size)
     return pixels
@@ -85,7 +103,7 @@ def read_mask_ids(path: Path) -> npt.NDArray[np.integer]:
         return plain
     with opened(path, io.BytesIO(content)) as image:
         stretch = _stretch(image)
-        image.load()
+        _load(image, path, content)
         if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
             raise InputError(
                 f"{path}: mask has mode {image.mode}; expected one integer per pixel (grey 8- or 16-bit PNG, "
@@ -107,7 +125,7 @@ def opened(path: Path, source: BinaryIO | None = None) -> Iterator[Image.Image]:
     """
     with _named(path):
         if source is None:
-            _check_plain(path)
+            check_plain(path)
         with Image.open(path if source is None else source) as image:
             yield image
 
@@ -115,12 +133,12 @@ def opened(path: Path, source: BinaryIO | None = None) -> Iterator[Image.Image]:
 def content_of(path: Path) -> bytes:
     """The bytes of a file; raises InputError as `opened` does."""
     with _named(path):
-        _check_plain(path)
+        check_plain(path)
         return path.read_bytes()
 
 
-def _check_plain(path: Path) -> None:
-    """Refuse what is no file: to open a pipe would be to wait for ever, and a device may never end."""
+def check_plain(path: Path) -> None:
+    """Raise InputError for what is no file: to open a pipe would be to wait for ever, and a device may never end."""
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
@@ -144,6 +162,17 @@ def _named(path: Path) -> Iterator[None]:
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: cannot be read as an image ({reason})") from None
+
+
+def _load(image: Image.Image, path: Path, content: bytes | None) -> None:
+    """Decode a picture; raises ValueError for a PNG of which rows are missing, which Pillow would leave zero."""
+    image.load()
+    if image.format != "PNG":
+        return
+    width, height = image.size
+    is_zero_at_its_end = not np.asarray(image.crop((0, height - 1, width, height))).any()
+    if (is_zero_at_its_end or image.info.get("interlace")) and png_ends_early(content or content_of(path)):
+        raise ValueError("its data end early")
 
 
 def turn_of(image: Image.Image, mask_size: tuple[int, int] | None) -> Image.Transpose | None:

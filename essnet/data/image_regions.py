@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import numpy as np
-import simplejpeg  # type: ignore[import-untyped]  # it has stubs, but no marker for them
 import torch
 from PIL import Image
 from torch import Tensor
@@ -14,12 +14,10 @@ from torchvision.transforms import v2
 
 from essnet.data.crop_window import Region
 from essnet.data.image_files import content_of, opened, read_image, size_mismatch, turn_of
+from essnet.data.jpeg_pixels import is_plain_jpeg, jpeg_pixels
 
 _REDUCTIONS = (8, 4, 2)
 """What JPEG's transform can be shortened by: to 1, 2 or 4 of each 8 pixels."""
-
-_DIRECT_MODES = ("RGB", "L")
-"""Stored as YCbCr or grey, 8 bits: every decoder makes the same of these."""
 
 _COLUMNS_MIRRORED = (
     Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,19 +50,18 @@ def read_region(path: Path, region: Region, *, size: tuple[int, int], mask_size:
     sharper than a whole decoding that is resized; see `docs/datasets.md`. In all other cases pixels are the same.
     """
     content = content_of(path)
-    pixels = None
+    decoded = None
     with opened(path, io.BytesIO(content)) as image:
-        if image.format == "JPEG" and image.mode in _DIRECT_MODES:
+        if is_plain_jpeg(image):
             turn = turn_of(image, mask_size)
             _check_size(path, image, turn, mask_size)
             reduction = _reduction(region, size)
             if reduction > 1:
-                return _of_reduced(image, region, size=size, reduction=reduction, turn=turn)
+                return _of_reduced(image, content, region, size=size, reduction=reduction, turn=turn)
             if turn is None:
-                pixels = _decoded(content)
-    if pixels is None:
-        pixels = torch.from_numpy(read_image(path, mask_size=mask_size, content=content)).permute(2, 0, 1)
-    return resized_region(pixels, region, size=size)
+                decoded = jpeg_pixels(content, size=(image.size[1], image.size[0]))
+    pixels = read_image(path, mask_size=mask_size, content=content) if decoded is None else decoded
+    return resized_region(torch.from_numpy(pixels).permute(2, 0, 1), region, size=size)
 
 
 def _check_size(path: Path, image: Image.Image, turn: Image.Transpose | None, mask_size: tuple[int, int]) -> None:
@@ -79,21 +76,22 @@ def _reduction(region: Region, size: tuple[int, int]) -> int:
     return next((reduction for reduction in _REDUCTIONS if reduction <= least), 1)
 
 
-def _decoded(content: bytes) -> Tensor | None:
-    """(3, H, W), channels last in memory; None for what the fast decoder refuses, or would warn of."""
-    try:
-        pixels = simplejpeg.decode_jpeg(content, colorspace="RGB", strict=True)
-    except ValueError:
-        return None
-    return torch.from_numpy(pixels).permute(2, 0, 1)
-
-
 def _of_reduced(
-    image: Image.Image, region: Region, *, size: tuple[int, int], reduction: int, turn: Image.Transpose | None
+    image: Image.Image,
+    content: bytes,
+    region: Region,
+    *,
+    size: tuple[int, int],
+    reduction: int,
+    turn: Image.Transpose | None,
 ) -> Tensor:
     width, height = (side / reduction for side in image.size)
-    image.draft(image.mode, (image.size[0] // reduction, image.size[1] // reduction))
-    image.load()
+    decoded = jpeg_pixels(content, size=(math.ceil(height), math.ceil(width)))
+    if decoded is not None:
+        image = Image.fromarray(decoded)
+    else:
+        image.draft(image.mode, (image.size[0] // reduction, image.size[1] // reduction))
+        image.load()
     # Sides that are no multiple of the reduction end within the last column or row, which mirroring makes the first.
     beyond_right, beyond_bottom = image.size[0] - width, image.size[1] - height
     if turn is not None:

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from essnet.config.errors import InputError
+from essnet.data.image_files import check_plain
+from essnet.data.mat_file import read_numbers
 
 
 def read_mat_ids(path: Path, *, variable: str, field: str | None = None) -> npt.NDArray[np.integer]:
@@ -16,24 +18,20 @@ def read_mat_ids(path: Path, *, variable: str, field: str | None = None) -> npt.
     Raises InputError if the file cannot be read, has no such variable or field, or that is no map of whole
     numbers.
     """
-    # Only here: most data sets need none of it, and it takes a quarter of a second.
-    from scipy.io import loadmat
-
     wanted = variable if field is None else f"{variable}.{field}"
     try:
-        with path.open("rb") as file:
-            value = loadmat(file, variable_names=[variable])[variable]
-        if field is not None:
-            value = value[field][0, 0]
+        check_plain(path)
+        value = read_numbers(path.read_bytes(), variable=variable, field=field)
     except FileNotFoundError:
         raise InputError(f"{path}: not found") from None
-    except (KeyError, IndexError):
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except KeyError:
         raise InputError(f"{path}: holds no {wanted}; expected the label map there") from None
-    except Exception as error:  # scipy raises nearly anything on a damaged file
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: cannot be read as a MATLAB file ({reason})") from None
-    if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype.kind not in "uif":
-        raise InputError(f"{path}: {wanted} is no label map; expected one whole number per pixel")
+    except TypeError:
+        raise InputError(f"{path}: {wanted} is no label map; expected one whole number per pixel") from None
+    except ValueError as error:
+        raise InputError(f"{path}: cannot be read as a MATLAB file ({error})") from None
     if value.dtype.kind != "f":
         return value
     # MATLAB's own numbers are doubles.

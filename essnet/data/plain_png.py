@@ -21,7 +21,7 @@ def read_plain_png(content: bytes) -> npt.NDArray[np.uint8] | None:
     Such a PNG is a header and a deflated block. That takes a third of the time of a general reader, which has to be
     asked where this one says None.
     """
-    chunks = list(_chunks(content))
+    chunks = list(png_chunks(content))
     if not chunks or chunks[0][0] != b"IHDR" or chunks[-1] != (b"IEND", b"") or len(chunks[0][1]) != 13:
         return None
     kinds = [kind for kind, _ in chunks]
@@ -47,7 +47,7 @@ def read_plain_png(content: bytes) -> npt.NDArray[np.uint8] | None:
     return np.ascontiguousarray(filtered[:, 1:])
 
 
-def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Kind and data of each chunk, up to the first that is cut off or whose checksum is wrong."""
     if not content.startswith(_SIGNATURE):
         return

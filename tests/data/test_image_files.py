@@ -157,3 +157,35 @@ def test_damaged_files_are_named(tmp_path: Path, read) -> None:
         with pytest.raises(InputError, match=f"{name}: (cannot be read as an image|not found)") as caught:
             read(tmp_path / name)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+def test_a_file_that_ends_early_is_never_half_a_picture(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    noise = np.random.default_rng(0).integers(1, 256, size=(40, 50, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(path)
+    content, whole = path.read_bytes(), read_image(path)
+    for length in range(1, len(content), len(content) // 40):
+        path.write_bytes(content[:-length])
+        try:
+            found = read_image(path)
+        except InputError:
+            continue
+        assert length < 20  # a mark at the end is missing
+        assert np.array_equal(found, whole)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "packbits", "jpeg"])
+def test_libtiff_says_nothing_itself(tmp_path: Path, capfd: pytest.CaptureFixture[str], compression: str) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(picture()).save(path, compression=compression)
+    content = bytearray(path.read_bytes())
+    refused = 0
+    for place in range(8, len(content), 7):
+        path.write_bytes(content[:place] + b"\xff\x00\xff" + content[place + 3 :])
+        try:
+            read_image(path)
+        except InputError:
+            refused += 1
+    assert refused > 0
+    assert capfd.readouterr().err == ""

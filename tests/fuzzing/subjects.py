@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +18,7 @@ import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.io import savemat
 
 from essnet.coco_lvis.builder import build
 from essnet.config import InputError, load_sweep, load_trial, to_yaml
@@ -23,6 +26,7 @@ from essnet.data.class_table import read_class_table
 from essnet.data.image_files import check_image_size, read_image, read_mask_ids
 from essnet.data.image_regions import read_region
 from essnet.data.mask_labels import MaskLabels
+from essnet.data.mat_labels import read_mat_ids
 from essnet.downloads.archive import Archive, DownloadFailed
 from essnet.downloads.unpacking import unpack
 from essnet.report import answer, comparison_table, load_comparison
@@ -182,6 +186,36 @@ def _masks(folder: Path) -> Run:
     return run
 
 
+def _matlab_labels(folder: Path) -> Run:
+    ids = np.random.default_rng(0).integers(0, 4, (24, 40))
+    names = np.array(["a", "bcd"], object)
+    sound = []
+    for dtype in ("u1", "f8"):
+        for content in (
+            {"names": names, "S": ids.astype(dtype), "S2": 3},
+            {"S": {"cells": names, "Segmentation": ids.astype(dtype)}},
+        ):
+            file = io.BytesIO()
+            savemat(file, content)
+            sound.append(file.getvalue())
+    header = len(b"MATLAB".ljust(128))
+
+    def run(number: int) -> None:
+        random = _random("MATLAB labels", number)
+        content = random.choice(sound)
+        kind = random.random()
+        if kind < 0.6:  # where all else is said
+            content = content[:header] + mutated(content[header:], random)
+        if kind > 0.4:
+            variables = zlib.compress(content[header:])
+            content = content[:header] + struct.pack("<II", 15, len(variables)) + variables
+        path = folder / "x.mat"
+        path.write_bytes(mutated(content, random) if kind > 0.6 else content)
+        read_mat_ids(path, variable="S", field=random.choice((None, "Segmentation")))
+
+    return run
+
+
 def _annotations(folder: Path) -> Run:
     overlapping(num_images=2, per_image=2).write(folder)
     sound = {path: path.read_text() for path in folder.glob("*.json")}
@@ -296,6 +330,7 @@ SUBJECTS: dict[str, Subject] = {
     "overrides": _overrides,
     "images": _images,
     "masks": _masks,
+    "MATLAB labels": _matlab_labels,
     "annotations": _annotations,
     "checkpoints": _checkpoints,
     "sweep folders": _sweep_folders,

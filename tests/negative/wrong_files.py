@@ -110,8 +110,8 @@ def _json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content))
 
 
-def _cut(path: Path, part: float, *, kept: bytes) -> None:
-    path.write_bytes(kept[: int(len(kept) * part)])
+def _cut(path: Path, part: float, *, kept: bytes, end: str = "") -> None:
+    path.write_bytes(kept[: int(len(kept) * part)] + bytes.fromhex(end))
 
 
 def _flipped(path: Path, part: float, *, kept: bytes) -> None:
@@ -167,7 +167,15 @@ def _weights(path: Path, changes: Mapping[str, Any], *, kept: bytes) -> None:
 _SIZE = (16, 16)
 
 
-def _picture(path: Path, mode: str, *, format: str = "png", size: tuple[int, int] = _SIZE, exif: int = 0) -> None:
+def _picture(
+    path: Path,
+    mode: str,
+    *,
+    format: str = "png",
+    size: tuple[int, int] = _SIZE,
+    exif: int = 0,
+    compression: str | None = None,
+) -> None:
     levels = np.random.default_rng(0).integers(0, 4, (size[1], size[0]))
     if mode == "F":
         picture = Image.fromarray(levels.astype(np.float32))
@@ -175,7 +183,7 @@ def _picture(path: Path, mode: str, *, format: str = "png", size: tuple[int, int
         picture = Image.fromarray((levels * 20_000).astype(np.uint16))
     else:
         picture = Image.fromarray(levels.astype(np.uint8)).convert(mode)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {} if compression is None else {"compression": compression}
     if exif:
         options["exif"] = Image.Exif()
         options["exif"][0x0112] = exif
