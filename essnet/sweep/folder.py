@@ -24,9 +24,11 @@ Resuming needs these files only: nothing is unpickled, and a driver that was kil
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -154,12 +156,16 @@ class SweepFolder:
 
     def records(self) -> list[TrialRecord]:
         """Return all records, in the order of their index."""
-        records = [_read_record(path) for path in self.path.glob("trials/*/trial.json")]
+        trials = self.path / "trials"
+        paths = [trials / name / "trial.json" for name in os.listdir(trials)] if trials.is_dir() else []
+        written = [(path, _signature(path)) for path in paths]
+        records = [_read_record(path, signature) for path, signature in written if signature is not None]
         return sorted(records, key=lambda record: record.index)
 
     def record(self, trial_id: str) -> TrialRecord:
         """Return one trial's record."""
-        return _read_record(self.trial(trial_id) / "trial.json")
+        path = self.trial(trial_id) / "trial.json"
+        return _read_record(path, _signature(path))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -183,7 +189,18 @@ class SweepFolder:
 _RECORD = TypeAdapter(TrialRecord)
 
 
-def _read_record(path: Path) -> TrialRecord:
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    """Return what is another whenever a file is replaced; None where there is no file."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+# The driver looks at all records every second: of thousands of trials, nearly all have ended long ago.
+@lru_cache(maxsize=2**14)
+def _read_record(path: Path, signature: tuple[int, int, int] | None) -> TrialRecord:
     try:
         record = _RECORD.validate_python(read_json(path))
     except ValidationError as error:

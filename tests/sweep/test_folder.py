@@ -33,6 +33,24 @@ def test_records_come_back_in_their_order(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.partial"))
 
 
+def test_what_has_not_changed_is_read_once_and_what_has_at_once(tmp_path: Path) -> None:
+    folder, elsewhere = SweepFolder(tmp_path / "sweep"), SweepFolder(tmp_path / "sweep")
+    for index in range(3):
+        folder.write_record(record(index))
+    before = folder.records()
+    again = elsewhere.records()
+    assert [one is other for one, other in zip(before, again, strict=True)] == [True] * 3
+    for state in ("RUNNING", "STOPPED", "PENDING"):  # as long as each other
+        folder.write_record(replace(record(1), state=state))
+        assert [one.state for one in elsewhere.records()] == ["PENDING", state, "PENDING"]
+        assert elsewhere.record("001-a").state == state
+    (tmp_path / "sweep" / "trials" / "001-a" / "trial.json").unlink()
+    (tmp_path / "sweep" / "trials" / "a file").touch()
+    assert [one.index for one in elsewhere.records()] == [0, 2]
+    with pytest.raises(InputError, match="expected the record of a trial"):
+        elsewhere.record("001-a")
+
+
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "sweep")
     program = (
