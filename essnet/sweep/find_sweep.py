@@ -14,11 +14,13 @@ def find_sweep(text: str, output: Path) -> SweepFolder:
     Raises
     ------
     InputError
-        If there is none.
+        If there is none, or a newer essnet wrote it in a format of its own.
     """
     for path in (output / text, Path(text)):
         if (path / "sweep.json").exists():
-            return SweepFolder(path)
+            folder = SweepFolder(path)
+            folder.known_state()
+            return folder
     known = [path.name for path in sweep_paths(output)]
     hint = did_you_mean(text, known) if known else f"; there is no sweep in {output}"
     raise InputError(f"{text}: no such sweep{hint}")

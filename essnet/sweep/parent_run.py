@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from essnet import __version__
-from essnet.atomic_files import read_json, write_json
+from essnet.atomic_files import write_json
 from essnet.config import InputError, Sweep
 from essnet.config.errors import first_line
 from essnet.config.overrides import flatten
 from essnet.sweep.ended_runs import EndedRuns, is_tracked, sweep_status
 from essnet.sweep.environment import environment
-from essnet.sweep.folder import SweepFolder
+from essnet.sweep.folder import FORMAT_VERSION, SweepFolder
 from essnet.sweep.plan import plan_trials
 from essnet.sweep.resumable import saved_configuration
 from essnet.sweep.sweep_tracking import SweepProgress, parent_tracker
@@ -38,8 +38,6 @@ def start_parent(sweep: Sweep, folder: SweepFolder, store: RunStore, *, resume_c
     """
     config = sweep.config
     state = {
-        "format_version": 1,
-        "essnet_version": __version__,
         "sweep_id": uuid.uuid4().hex,
         "started": time.time(),
         "name": config.name,
@@ -51,7 +49,9 @@ def start_parent(sweep: Sweep, folder: SweepFolder, store: RunStore, *, resume_c
         "artifact_root": str(store.artifact_root.absolute()),
         "parent_run_id": None,
         "environment": environment(),
-        **read_json(folder.path / "sweep.json"),
+        **folder.known_state(),
+        "format_version": FORMAT_VERSION,
+        "essnet_version": __version__,
         "num_trials": len(plan_trials(sweep)),
         "done": False,
         "resume_command": resume_command,

@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from essnet.atomic_files import read_json
 from essnet.config import InputError, Sweep
 from essnet.config.overrides import flatten
 from essnet.config.space import same_value
@@ -30,9 +29,9 @@ def check_resumable(sweep: Sweep, folder: SweepFolder) -> list[str]:
     ------
     InputError
         If the configuration differs in more than budgets, replicates, resources, retries, where and how trials run,
-        and more trials of a search.
+        and more trials of a search, or if the folder is of a newer format.
     """
-    saved = read_json(folder.path / "sweep.json").get("configuration")
+    saved = folder.known_state().get("configuration")
     if saved is None:
         return []
     old, new = _compared(_with_defaults(saved)), _compared(saved_configuration(sweep))

@@ -16,10 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from essnet import __version__
 from essnet.atomic_files import write_atomically
 from essnet.checksums import sha256_of
+from essnet.config import InputError
+from essnet.format_version import refuse_newer
 from essnet.sweep.storage import Storage, StorageError
 
+FORMAT_VERSION = 1
 LISTS = "snapshots"
 
 
@@ -44,7 +48,13 @@ class Snapshot:
 
     def to_bytes(self) -> bytes:
         """Return the list as JSON."""
-        content = {"format_version": 1, "files": dict(self.files), "links": dict(self.links), "ended": self.ended}
+        content = {
+            "format_version": FORMAT_VERSION,
+            "essnet_version": __version__,
+            "files": dict(self.files),
+            "links": dict(self.links),
+            "ended": self.ended,
+        }
         return json.dumps(content).encode()
 
 
@@ -60,14 +70,30 @@ class Snapshots:
         return next(self.newest_first(), None)
 
     def newest_first(self) -> Iterator[Snapshot]:
-        """Yield the snapshots that there are; raises StorageError, also for one whose files would lie elsewhere."""
+        """Yield the snapshots that there are.
+
+        Raises StorageError, also for one whose files would lie elsewhere, or that is of a newer format.
+        """
         for name in reversed(self.names()):
             with suppress(FileNotFoundError, ValueError, KeyError):  # a newer one has replaced it; or it is half there
                 content = json.loads(self.storage.read(f"{self.prefix}/{LISTS}/{name}"))
+                self._check_format(name, content)
                 attempt, _, number = name.removesuffix(".json").partition("-")
                 snapshot = Snapshot(int(attempt), int(number), content["files"], content["links"], content["ended"])
                 self._check_inside(name, snapshot)
                 yield snapshot
+
+    def _check_format(self, name: str, content: Mapping[str, object]) -> None:
+        what = f"storage: {self.storage.address}: {self.prefix}/{LISTS}/{name}"
+        try:
+            refuse_newer(
+                what,
+                content["format_version"],
+                known=FORMAT_VERSION,
+                written_by=content.get("essnet_version"),
+            )
+        except InputError as error:
+            raise StorageError(str(error)) from None
 
     def _check_inside(self, name: str, snapshot: Snapshot) -> None:
         """Check that no path leads out of the folder, and no content out of the prefix: a storage may be a stranger's.

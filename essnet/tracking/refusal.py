@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
+
+import mlflow
 
 _LONGEST = 200
 _HOW = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
@@ -32,10 +36,19 @@ def why_refused(uri: str, error: Exception) -> str:
     text = " ".join(str(error).split())
     if "error code 401" in text:
         return _unauthenticated()
+    if revision := re.search(r"out-of-date database schema \(found version (\w+)", text):
+        return _tables_of_another_mlflow(uri, revision[1])
     for found, scheme, reason in _FURTHER:
         if found in text.lower() and uri.startswith(scheme):
             return reason
     return text[:_LONGEST]
+
+
+def _tables_of_another_mlflow(uri: str, revision: str) -> str:
+    steps = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
+    if any(steps.glob(f"{revision}_*.py")):
+        return f"its tables are of an older MLflow; keep a copy of it, then run `mlflow db upgrade '{uri}'`"
+    return f"its tables are of a newer MLflow than {mlflow.__version__}, which is here; install one as new as that"
 
 
 def _unauthenticated() -> str:

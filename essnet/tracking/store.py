@@ -24,9 +24,13 @@ from mlflow.exceptions import MlflowException
 from essnet import __version__
 from essnet.config.errors import InputError
 from essnet.file_lock import HeldByOther
+from essnet.format_version import refuse_newer
 from essnet.tracking.database import connect_once
 from essnet.tracking.refusal import why_refused
 from essnet.tracking.sqlite_file import sole_opener
+
+FORMAT_VERSION = 1
+"""Of what essnet keeps in a store, noted in the tags of its experiment: which runs there are, and what makes them."""
 
 _PARAMS_PER_BATCH = 100
 _PARAM_LENGTH = 6000
@@ -58,7 +62,7 @@ class RunStore:
     Raises
     ------
     InputError
-        If the store cannot be reached, or the experiment was deleted.
+        If the store cannot be reached, or the experiment was deleted, or made by a newer essnet in a format of its own.
     """
 
     def __init__(self, uri: str, experiment: str, *, artifact_root: Path) -> None:
@@ -76,6 +80,14 @@ class RunStore:
         except Exception as error:  # whatever MLflow and the drivers of databases raise
             reason = why_refused(uri, error)
             raise InputError(f"tracking.uri: {uri} does not answer as an MLflow store ({reason})") from None
+        if found is not None:
+            noted = found.tags.get("essnet.format_version", "1")  # an experiment of somebody else's has none
+            refuse_newer(
+                f"tracking.experiment: {experiment!r} in {uri}",
+                int(noted) if noted.isdecimal() else noted,
+                known=FORMAT_VERSION,
+                written_by=found.tags.get("essnet.version"),
+            )
         if found is not None and found.lifecycle_stage != "active":
             raise InputError(
                 f"tracking.experiment: {experiment!r} was deleted in {uri}; take another name, or restore "
@@ -89,7 +101,8 @@ class RunStore:
             # An experiment may be called `a/b` or `..`; its folder stays where the others are.
             folder = quote(self.experiment, safe=" ").replace("..", "%2E%2E")
             location = (self.artifact_root / folder).absolute().as_uri()
-        return str(self.client.create_experiment(self.experiment, artifact_location=location))
+        tags = {"essnet.format_version": str(FORMAT_VERSION), "essnet.version": __version__}
+        return str(self.client.create_experiment(self.experiment, artifact_location=location, tags=tags))
 
     def _search(self, tags: Mapping[str, str]) -> Sequence[Run]:
         """Return the runs that have all `tags`, the oldest first."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from essnet.sweep.snapshot_writer import CHECKPOINTS, FILES, SnapshotWriter, TakenOver
-from essnet.sweep.snapshots import Snapshot, Snapshots
+from essnet.sweep.snapshots import FORMAT_VERSION, Snapshot, Snapshots
 from essnet.sweep.storage import Storage, StorageError
 
 
@@ -184,3 +185,12 @@ def test_what_leads_elsewhere_is_not_brought(
     with pytest.raises(StorageError, match="leads elsewhere; no process of a sweep wrote this"):
         fetched(snapshots, tmp_path / "here")
     assert read_all(tmp_path) == before
+
+
+def test_a_newer_format_is_refused_not_passed_over(snapshots: Snapshots) -> None:
+    SnapshotWriter(snapshots, after=None)
+    newer = Snapshot(attempt=9, number=0, files={}, links={})
+    content = {**json.loads(newer.to_bytes()), "format_version": FORMAT_VERSION + 1, "essnet_version": "9.8.7"}
+    snapshots.storage.write(f"{snapshots.prefix}/snapshots/{newer.name}", json.dumps(content).encode())
+    with pytest.raises(StorageError, match=rf"{newer.name}: has format 2, .* it needs essnet 9.8.7 or newer$"):
+        snapshots.newest()
