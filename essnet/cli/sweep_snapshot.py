@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from essnet.atomic_files import read_json
+from essnet.config.errors import InputError
 from essnet.report import ComparedTrial, Comparison, TrialReader, load_comparison
 from essnet.sweep.folder import ENDED, FAILED, PENDING, RUNNING, SweepFolder
 
@@ -75,7 +77,9 @@ class SnapshotReader:
     def _progress(self, trial: ComparedTrial) -> Mapping[str, Any]:
         progress = self._ended.get(trial.trial_id)
         if progress is None:
-            progress = read_json(self._folder.trial(trial.trial_id) / "progress.json")
+            progress = {}
+            with suppress(InputError):  # power was lost while it was written
+                progress = read_json(self._folder.trial(trial.trial_id) / "progress.json")
         if trial.state in ENDED:
             self._ended[trial.trial_id] = progress
         return progress

@@ -54,6 +54,6 @@ def lost_worker(error: Exception) -> dict[str, str]:
     if "low on memory" in str(error) or isinstance(error, OutOfMemoryError):
         return {"kind": OUT_OF_MEMORY, "message": "the node ran low on memory, and Ray ended the trial's process"}
     cause = getattr(error, "cause", error)  # Ray wraps what a worker raised
-    if isinstance(cause, StorageError | TakenOver | HeldByOther):  # it could not say so in its folder
+    if isinstance(cause, StorageError | TakenOver | HeldByOther | OSError):  # it could not say so in its folder
         return {"kind": CRASH, "message": in_a_line(cause)}
     return {"kind": LOST_WORKER, "message": "the worker process died"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import os
 import time
 import traceback
@@ -58,7 +60,10 @@ def _run(task: Mapping[str, Any], *, should_stop: Callable[[], bool], before_rep
     except Exception as error:  # kept for the report, whatever it is
         kind = failure_kind(error)
         failure = {"kind": kind, "message": in_a_line(error), "traceback": traceback.format_exc()}
-        write_json(directory / "error.json", failure)
+        try:
+            write_json(directory / "error.json", failure)
+        except OSError:  # the disk is full, say, which may be all that was wrong: the driver is told by the error
+            raise error from None
         if kind == CRASH:
             raise
     # The process waits for its next trial. Not before: an error in flight holds all that the trial had.
@@ -121,26 +126,25 @@ def _request_to_stop(task: Mapping[str, Any]) -> Callable[[], bool]:
 def _progress_file(path: Path, max_steps: int) -> Callable[[int, Mapping[str, float]], None]:
     """Return a callback that writes the progress at most once a second."""
     started: tuple[float, int] | None = None
-    written = 0.0
+    written = -math.inf
 
     def write(step: int, metrics: Mapping[str, float]) -> None:
         nonlocal started, written
-        now = time.time()
+        now = time.monotonic()
         if started is None:  # the first step warms up: the pace is that of those after it
             started = now, step
         if now - written < 1.0 and step != max_steps:
             return
         written = now
         per_step = (now - started[0]) / (step - started[1]) if step > started[1] else None
-        write_json(
-            path,
-            {
-                "step": step,
-                "max_steps": max_steps,
-                "loss": metrics["train/loss"],
-                "seconds_per_step": per_step,
-                "pid": os.getpid(),
-            },
-        )
+        progress = {
+            "step": step,
+            "max_steps": max_steps,
+            "loss": metrics["train/loss"],
+            "seconds_per_step": per_step,
+            "pid": os.getpid(),
+        }
+        # Training does not wait for the disk to have it: nothing goes on from this file.
+        write_atomically(path, lambda temporary: temporary.write_text(json.dumps(progress), encoding="utf-8"))
 
     return write

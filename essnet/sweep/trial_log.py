@@ -6,13 +6,22 @@ import faulthandler
 import logging
 import os
 import platform
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LOG_FILE = "log.txt"
 
 _logger = logging.getLogger("essnet.trial")
+
+
+class _Lines(logging.FileHandler):
+    """Lines that the disk does not take, as it is full say, are left out: no reason for a trial to end."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 @contextmanager
@@ -21,15 +30,14 @@ def trial_log(path: Path) -> Iterator[logging.Logger]:
 
     A worker runs one trial after another: each gets only its own.
     """
-    stream = path.open("a", encoding="utf-8")
-    handler = logging.StreamHandler(stream)
+    handler = _Lines(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     level_before = _logger.level
     _logger.setLevel(logging.INFO)
     root.addHandler(handler)
     logging.captureWarnings(True)
-    faulthandler.enable(file=stream)
+    faulthandler.enable(file=handler.stream)  # type: ignore[arg-type]  # it is open from the start
     _logger.info("process %d on %s", os.getpid(), platform.node())
     try:
         yield _logger
@@ -44,5 +52,5 @@ def trial_log(path: Path) -> Iterator[logging.Logger]:
         logging.captureWarnings(False)
         root.removeHandler(handler)
         _logger.setLevel(level_before)
-        handler.close()
-        stream.close()
+        with suppress(OSError):  # what is left of the lines that the disk did not take
+            handler.close()

@@ -1,44 +1,20 @@
-"""A trial that is asked to end, in this process: the real trainer, without Ray and without a store."""
+"""A trial that is asked to end, in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from essnet.config import trial_from_mapping
 from essnet.sweep import trainable
 from essnet.sweep.requests import Requests
-from essnet.training.tracker import NullTracker
-from tests.sweep.sweeps import TINY_TRIAL
-
-
-class Untracked(NullTracker):
-    def log_inputs(self, inputs: object) -> None:
-        """Do nothing."""
-
-
-@contextmanager
-def untracked(*_: object) -> Iterator[Untracked]:
-    yield Untracked()
+from tests.sweep.untracked_trial import untracked_task
 
 
 @pytest.fixture
 def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setattr(trainable, "trial_run", untracked)
-    monkeypatch.setattr(trainable, "_LOOK_SECONDS", 0.0)
-    trial = {**TINY_TRIAL, "trainer": {**TINY_TRIAL["trainer"], "max_steps": 1000, "device": "cpu"}}
-    return {
-        "trial_id": "000-full",
-        "directory": str(tmp_path / "trials" / "000-full"),
-        "sweep_directory": str(tmp_path),
-        "cache_dir": str(tmp_path / "cache"),
-        "storage": None,
-        "trial": trial_from_mapping({"name": "000-full", **trial}, (), source="here").model_dump(),
-    }
+    return untracked_task(tmp_path, monkeypatch, **{"trainer.max_steps": 1000})
 
 
 def test_it_ends_after_its_step_with_a_checkpoint(
