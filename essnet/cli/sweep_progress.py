@@ -33,13 +33,13 @@ def show_progress(folder: SweepFolder, *, concurrent: int, console: Console) -> 
 
 
 def _show_tables(folder: SweepFolder, concurrent: int, console: Console, ended: threading.Event) -> None:
-    started = time.time()
+    started = time.monotonic()
     reader = SnapshotReader(folder)
     with Live(console=console, refresh_per_second=2, transient=True) as live:
         while not ended.wait(_REFRESH_SECONDS):
             snapshot = reader.read()
             if snapshot is not None:
-                live.update(standing(snapshot, concurrent=concurrent, elapsed=time.time() - started))
+                live.update(standing(snapshot, concurrent=concurrent, elapsed=time.monotonic() - started))
 
 
 def _print_lines(folder: SweepFolder, concurrent: int, console: Console, ended: threading.Event) -> None:

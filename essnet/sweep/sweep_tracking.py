@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from essnet.atomic_files import read_json, write_json
 from essnet.config.errors import first_line
 from essnet.sweep.ended_runs import EndedRuns
 from essnet.sweep.folder import SweepFolder
 from essnet.sweep.progress_metrics import BestOfArms, counts_of, progress_metrics
 from essnet.sweep.run_descriptions import describe_sweep
 from essnet.tracking import MlflowTracker, RunSpec
+from essnet.tracking.run_spec import OUTBOX
 
 _LOOK_SECONDS = 3.0
 _SILENCE_SECONDS = 15.0
@@ -54,7 +56,10 @@ def parent_tracker(folder: SweepFolder) -> MlflowTracker:
 
 
 class SweepProgress:
-    """Logs the progress of a sweep whenever it has changed; its step is the second since the sweep began."""
+    """Logs the progress of a sweep whenever it has changed; its step is the second since the sweep began.
+
+    The step never goes back, whatever the clock does, and whoever goes on: `progress.json` has the last one.
+    """
 
     def __init__(self, folder: SweepFolder, tracker: MlflowTracker) -> None:
         self._folder = folder
@@ -62,7 +67,7 @@ class SweepProgress:
         self._state = folder.state()
         self._best = BestOfArms(folder, metric=self._state["metric"], mode=self._state["mode"])
         self._logged: dict[str, float] = {}
-        self._step = -1
+        self._step_file = folder.path / OUTBOX / "progress.json"
 
     def log(self, answers: tuple[str, ...] = ()) -> None:
         """Look at the sweep's folder; `answers` are what the report says of a sweep that has ended."""
@@ -72,11 +77,11 @@ class SweepProgress:
         if metrics == self._logged and not answers:
             return
         self._logged = metrics
-        # A metric has one value a step: of two changes within a second the later one is a second late, and so is the
-        # last of all, which comes from another thread than those before.
-        seconds = round(time.time() - self._state["started"]) + bool(answers)
-        self._step = max(self._step + 1, seconds)
-        self._tracker.log(self._step, metrics)
+        # A metric has one value a step: of two changes within a second the later one is a second late.
+        seconds = round(time.time() - self._state["started"])
+        step = max(read_json(self._step_file).get("step", -1) + 1, seconds)
+        write_json(self._step_file, {"step": step})
+        self._tracker.log(step, metrics)
         output = str(self._folder.path.parent)
         state = self._folder.state()
         self._tracker.describe(describe_sweep(state, output=output, counts=counts, best=best, answers=answers))

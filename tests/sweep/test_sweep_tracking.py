@@ -155,6 +155,24 @@ def test_progress_is_logged_when_it_changes(study: Study, monkeypatch: pytest.Mo
     assert r"| knn | 002\-knn | 0.75 |" in text
 
 
+def test_the_step_never_goes_back(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody sets the clock, a year on and back, and another process goes on."""
+    started = study.folder.state()["started"]
+    moment = 0.0
+    monkeypatch.setattr("essnet.sweep.sweep_tracking.time.time", lambda: started + moment)
+    tracker = parent_tracker(study.folder)
+    progress = SweepProgress(study.folder, tracker)
+    for (trial_id, _), seconds in zip(TRIALS, (10.0, 3.2e7, 20.0, -3.2e7), strict=True):
+        moment = seconds
+        study.note(trial_id, COMPLETED)
+        if seconds < 0:
+            progress = SweepProgress(study.folder, tracker)
+        progress.log()
+    assert tracker.close(wait_seconds=60)
+    expected = [(10, 1.0), (32_000_000, 2.0), (32_000_001, 3.0), (32_000_002, 4.0)]
+    assert study.points("sweep study", "sweep/trials_done") == expected
+
+
 def test_it_happens_while_the_sweep_runs(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("essnet.sweep.sweep_tracking._LOOK_SECONDS", 0.1)
     with track_sweep(study.folder):
