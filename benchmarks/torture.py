@@ -33,7 +33,7 @@ SUBJECTS = (
     "trials", "sweeps", "overrides", "images", "masks", "MATLAB labels", "annotations", "checkpoints", "sweep folders",
     "archives",
 )  # fmt: skip
-_PART = 500
+_PART = 2500
 """Cases between two looks at the clock; each part starts a process."""
 
 
