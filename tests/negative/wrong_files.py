@@ -18,7 +18,6 @@ import yaml
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
-from scipy.io import savemat
 
 from tests.cli.workplace import SWEEP, TRIAL
 from tests.coco_lvis.generated import Sources
@@ -210,10 +209,6 @@ def _png_of(path: Path, size: tuple[int, int], *, rows: int = 1) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", content) + chunk(b"IEND", b""))
 
 
-def _mat(path: Path, variables: Mapping[str, Any]) -> None:
-    savemat(path, {name: np.array(value) for name, value in variables.items()})
-
-
 def _annotations(path: Path, source: str, **changes: Any) -> None:
     """An annotation file of one image with one annotation; `image`, `annotation`, `category` change the row's keys.
 
@@ -259,7 +254,6 @@ KINDS: dict[str, Callable[..., None]] = {
     "picture": _picture,
     "mask": _mask,
     "png-of": _png_of,
-    "mat": _mat,
     "annotations": _annotations,
 }
 _CHANGES = ("unchanged", "cut", "flipped", "replaced", "json-changed", "weights")
