@@ -21,7 +21,7 @@ from tests.file_system_calls import Call, calls_told_to
 Tree = dict[str, "bytes | str | None"]
 """Path -> content of a file, target of a link, or None for a folder."""
 
-_MOST_NAMES_AT_WILL = 6
+_MOST_NAMES_AT_WILL = 5
 """Of more that are not synced, only those up to some moment are kept: there would be too many choices."""
 
 

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 from essnet.cli.app import main
@@ -19,6 +20,7 @@ from essnet.cli.mlflow_server import is_loopback
 from tests.cli.running_ui import running_ui
 from tests.cli.test_status import COMPLETED, make_sweep
 from tests.cli.tracked_sweep import make_tracked_sweep
+from tests.sockets import listening
 from tests.tracking.server import Server
 
 USER, PASSWORD = "someone", "long-enough-a-password"
@@ -124,6 +126,7 @@ def test_it_answers_when_it_says_so_and_ends_with_all_its_processes(
         assert status_of(address) == 200
         started = descendants(process.pid)
         assert len(started) >= 2  # mlflow's command, and the server that it starts
+        assert listening([psutil.Process(pid) for pid in (process.pid, *started)]) == {"127.0.0.1"}
         process.send_signal(number)
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
