@@ -1,19 +1,21 @@
 # make sweep   the main job on the embedded default
 # make test    all tests; make check: linters and types
 # make torture wrong inputs by the ten thousand, for an hour or so; the counts go to docs/reliability.md
-# Both make .venv from requirements.txt where it is missing or out of date.
+# make audit   known weaknesses of the packages in .venv, looked up at PyPI; make sbom: what they are, as sbom.json
+# All make .venv from requirements.txt where it is missing or out of date.
 
 PYTHON ?= python3
 BIN := .venv/bin
 SWEEP ?= experiments/textures/sweep.yaml
 
-.PHONY: sweep test check torture clean
+.PHONY: sweep test check torture audit sbom clean
 
 sweep: .venv/.run
 	$(BIN)/python launch.py sweep $(SWEEP) --resume
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m slow
 
 check: .venv/.dev
 	$(BIN)/ruff check .
@@ -23,6 +25,17 @@ check: .venv/.dev
 
 torture: .venv/.dev
 	$(BIN)/python -m benchmarks.torture
+
+audit: .venv/audit/.made .venv/.run
+	.venv/audit/bin/pip-audit --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
+sbom: .venv/audit/.made .venv/.run
+	.venv/audit/bin/cyclonedx-py environment --output-reproducible --output-file sbom.json $(BIN)/python
+
+.venv/audit/.made: requirements-audit.txt | .venv/.made
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet -r $<
+	@touch $@
 
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed (PYTHON=... names one)" >&2; exit 2; }
