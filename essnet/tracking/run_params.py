@@ -32,7 +32,7 @@ TELLING = (
     "trainer.num_threads",
     "evaluation.split",
 )
-"""What every run has as a param, beside the `objective` block."""
+"""What every run has as a param, beside the whole `objective` block."""
 _BLOCK = "objective."
 _ONLY_OF = {
     "objective.num_neighbours": ("knn_softmax", "sampled_softmax"),
@@ -46,13 +46,14 @@ _ELSEWHERE = ("name", "tracking.")
 def run_params(config: TrialConfig, compared: Collection[str] = ()) -> dict[str, str]:
     """Return dotted path -> value for the telling settings, `compared` ones, and all that are not the default.
 
-    `compared` are paths in which the trials of a sweep may differ: each of its trials has them, default or not. What
-    the objective does not use is left out: a chart over d would show the full softmax at a d that it does not have.
+    `compared` are paths in which the trials of a sweep may differ: each of its trials has them, default or not, but for
+    what its objective does not use: a chart over d would show the full softmax at a d that it does not have.
     """
     params = {}
     for path, value, default in _settings(config, ""):
         told = path in TELLING or path.startswith(_BLOCK) or path in compared or value != default
-        if told and not path.startswith(_ELSEWHERE) and _is_used(path, config.objective.name):
+        misleading = path in compared and not _is_used(path, config.objective.name)
+        if told and not misleading and not path.startswith(_ELSEWHERE):
             params[path] = str(value)
     return params
 

@@ -15,7 +15,7 @@ def trial(overrides: dict[str, Any] | None = None) -> TrialConfig:
 
 
 def test_the_telling_ones_and_the_whole_objective() -> None:
-    config = trial({"objective.name": "sampled_softmax"})
+    config = trial()
     params = run_params(config)
     everything = dict(flatten(config.model_dump()))
     assert set(TELLING) <= everything.keys(), "each is a setting"
@@ -34,11 +34,13 @@ def test_the_telling_ones_and_the_whole_objective() -> None:
         ("sampled_softmax", {"embedding_dim", "similarity", "num_neighbours", "num_random"}),
     ],
 )
-def test_no_run_has_a_setting_that_its_objective_does_not_use(objective: str, expected: set[str]) -> None:
+def test_of_what_is_compared_no_run_has_what_its_objective_does_not_use(objective: str, expected: set[str]) -> None:
     names = {"embedding_dim", "similarity", "num_neighbours", "num_random"}
-    params = run_params(trial({"objective.name": objective}), compared=[f"objective.{name}" for name in names])
+    config = trial({"objective.name": objective})
+    params = run_params(config, compared=[f"objective.{name}" for name in (*names, "name")])
     assert {name for name in names if f"objective.{name}" in params} == expected
     assert params["objective.name"] == objective
+    assert params["objective.margin"] == "0.2"  # the same in all: nothing is drawn over it
 
 
 def test_what_is_not_the_default_is_told() -> None:
