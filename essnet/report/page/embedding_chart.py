@@ -13,6 +13,9 @@ from essnet.report.palette import COLOURS
 
 _MOST_PIXELS = 300
 _MOST_NAMES = 80
+_MARGIN = 0.12
+"""Around the classes, as a part of what they span."""
+_BEYOND = " Some pixels lie further out: a double click on the chart shows all."
 
 
 def embedding_chart(evaluation: TrialEvaluation) -> Chart | Absent:
@@ -28,6 +31,10 @@ def embedding_chart(evaluation: TrialEvaluation) -> Chart | Absent:
     of_classes = project(classes[seen])
     pixels, truth = arrays["pixel_embeddings"][:_MOST_PIXELS].astype(np.float64), arrays["pixel_classes"][:_MOST_PIXELS]
     of_pixels = project(pixels) if len(pixels) else np.zeros((0, 2))
+    # Classes with their names fill the view: with `dot`, where lengths mean little, pixels may lie far beyond them.
+    low, high = of_classes.min(axis=0), of_classes.max(axis=0)
+    low, high = low - _MARGIN * (high - low), high + _MARGIN * (high - low)
+    some_beyond = bool(((of_pixels < low) | (of_pixels > high)).any())
     names = [class_name(evaluation.classes, class_id) for class_id in seen]
     with_names = len(seen) <= _MOST_NAMES
     traces: list[dict[str, Any]] = [
@@ -71,12 +78,14 @@ def embedding_chart(evaluation: TrialEvaluation) -> Chart | Absent:
             f"{'' if with_names else ' (names on hover)'}, dots are pixels in the colour of their true class, of "
             f"{evaluation.trial_id}. The axes are those along which the class embeddings vary most (PCA): they have "
             f"{shares[0]} and {shares[1]} of their variance, so what lies together here may be apart in the other "
-            "dimensions. Colours repeat."
+            f"dimensions. Colours repeat.{_BEYOND if some_beyond else ''}"
         ),
         traces=traces,
         layout={
-            "xaxis": axis(f"first axis ({shares[0]})", zeroline=False),
-            "yaxis": axis(f"second axis ({shares[1]})", zeroline=False, scaleanchor="x"),
+            "xaxis": axis(f"first axis ({shares[0]})", zeroline=False, range=[float(low[0]), float(high[0])]),
+            "yaxis": axis(
+                f"second axis ({shares[1]})", zeroline=False, scaleanchor="x", range=[float(low[1]), float(high[1])]
+            ),
         },
         height=520,
     )

@@ -111,10 +111,12 @@ def _axes(axes: Axes, chart: Chart) -> None:
         axes.set_xlim(*x["range"])
     elif x.get("rangemode") == "tozero":
         axes.set_xlim(left=0)
+    if "range" in y:
+        axes.set_ylim(*y["range"])
     if y.get("autorange") == "reversed" and not axes.yaxis_inverted():
         axes.invert_yaxis()
     if "scaleanchor" in y:
-        axes.set_aspect("equal", adjustable="datalim")
+        axes.set_aspect("equal")
 
 
 def _text(text: Any) -> str:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from essnet.report import Comparison, load_comparison
 from essnet.report.page.chart import Absent, Chart
@@ -23,7 +24,7 @@ from essnet.report.page.sections import sweep_part
 from essnet.report.page.static_picture import static_picture
 from essnet.report.pareto import MEMORY_MIB
 from essnet.sweep.folder import STOPPED
-from tests.report.full_sweep import make_full_sweep
+from tests.report.full_sweep import BEST, make_full_sweep
 from tests.report.sweep_folders import add_trial, make_sweep_folder
 
 
@@ -45,6 +46,22 @@ def test_plotly_knows_every_word_of_every_chart(comparison: Comparison) -> None:
         json.dumps([one.traces, one.layout], allow_nan=False)
         assert one.alt
         assert one.note
+
+
+@pytest.mark.parametrize("how_far", [0.5, 9.0])
+def test_the_view_of_embeddings_is_that_of_the_classes(tmp_path: Path, how_far: float) -> None:
+    folder = make_full_sweep(tmp_path / "study")
+    path = folder.trial(BEST) / "evaluation" / "embeddings.safetensors"
+    arrays = load_file(path)
+    arrays["pixel_embeddings"] = how_far * arrays["class_embeddings"][arrays["pixel_classes"]]
+    save_file(arrays, path)
+    found = chart(sweep_part(load_comparison(folder)).embeddings)
+    _, classes = found.traces
+    for name in ("x", "y"):
+        low, high = found.layout[f"{name}axis"]["range"]
+        assert low < min(classes[name]) < max(classes[name]) < high
+        assert high - low == pytest.approx(1.24 * (max(classes[name]) - min(classes[name])), rel=1e-3)
+    assert ("lie further out" in found.note) == (how_far > 1)
 
 
 def test_the_pictures_are_svg_with_the_text_in_it(comparison: Comparison) -> None:
