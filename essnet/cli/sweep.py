@@ -156,7 +156,7 @@ def sweep(
     for trial in comparison.trials:
         for line in trial.failure_lines:
             console.print(line, markup=False)
-    ui = f"launch.py ui --output {output}" if tracking.uri is None else store.uri
+    ui = f"launch.py ui {folder.path.name} --output {output}" if tracking.uri is None else store.uri
     console.print(f"folder: {folder.path}    MLflow: {ui}", markup=False)
     if model is not None:
         console.print(f"model: {model}", markup=False)
