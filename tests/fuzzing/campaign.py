@@ -8,6 +8,7 @@ import selectors
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ from typing import IO
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_SECONDS = 10.0
-"""Of one case."""
+"""Of one case, of a processor's time: others may keep it from its turn."""
+_SILENT_SECONDS = 60.0
+"""Of the clock, after which a case waits for something that does not come, or works without end."""
 MOST_MEMORY_BYTES = 2 << 30
 """Beyond what the process has before the first case."""
 _START_SECONDS = 300.0
@@ -67,14 +70,14 @@ def _follow(process: subprocess.Popen[bytes], errors: IO[bytes], found: Findings
             line = process.stdout.readline()
             if not line:
                 break
-            seconds = MOST_SECONDS
+            seconds = _SILENT_SECONDS
             event = json.loads(line)
             if "outcome" in event:
                 _note(found, event["outcome"], event.get("trouble"))
                 if found.next_case == end:
                     return
         else:
-            _note(found, "hung", f"longer than {seconds:.0f} s")
+            _note(found, "hung", f"no end within {seconds:.0f} s")
             return
     if process.wait() != 0:
         errors.seek(0)
@@ -99,16 +102,19 @@ def _run_cases(subject: str, first: int, end: int, folder: Path) -> Iterator[dic
     limit = _address_space_bytes() + MOST_MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     for number in range(first, end):
+        begin = time.process_time()
         try:
             run(number)
         except ANSWERS:
-            yield {"outcome": "answered"}
+            result = {"outcome": "answered"}
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             text = f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
-            yield {"outcome": "raised", "trouble": text[:400]}
+            result = {"outcome": "raised", "trouble": text[:400]}
         else:
-            yield {"outcome": "taken"}
+            result = {"outcome": "taken"}
+        seconds = time.process_time() - begin
+        yield result if seconds <= MOST_SECONDS else {"outcome": "hung", "trouble": f"{seconds:.0f} s"}
 
 
 def _address_space_bytes() -> int:
