@@ -27,18 +27,36 @@ class SweepCallback(Callback):
     def __init__(self, sweep_path: Path, *, storage: str | None = None) -> None:
         self._folder = SweepFolder(sweep_path)
         self._storage = storage
+        self._refused: OSError | None = None
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """End the sweep if a record could not be written, as the disk is full, say.
+
+        Raises
+        ------
+        OSError
+            What was raised then: Ray Tune would have taken it for a failure of the trial.
+        """
+        if self._refused is not None:
+            raise self._refused
+
+    def _write(self, record: TrialRecord) -> None:
+        try:
+            self._folder.write_record(record)
+        except OSError as error:
+            self._refused = error
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note that the trial runs."""
         # What an earlier attempt said must not count as this one's, if its process dies before it can say anything.
         (Path(trial.config["directory"]) / "error.json").unlink(missing_ok=True)
         record = self._folder.record(trial.config["trial_id"])
-        self._folder.write_record(replace(record.tried_again(), state=RUNNING))
+        self._write(replace(record.tried_again(), state=RUNNING))
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note why the attempt failed that Ray is going to follow by another."""
         record, failure = self._look(trial, lost=_last_error(trial))
-        self._folder.write_record(replace(record, error=failure["message"], failure=failure["kind"]).tried_again())
+        self._write(replace(record, error=failure["message"], failure=failure["kind"]).tried_again())
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note how the trial ended: by itself, by the scheduler, or by an error that Ray need not retry."""
@@ -69,10 +87,10 @@ class SweepCallback(Callback):
         if failure:
             again = failure["kind"] == OUT_OF_MEMORY and not record.alone
             record = replace(record, state=PENDING if again else FAILED, alone=again or record.alone)
-            self._folder.write_record(replace(record, error=failure["message"], failure=failure["kind"]))
+            self._write(replace(record, error=failure["message"], failure=failure["kind"]))
             return
         state = COMPLETED if (Path(trial.config["directory"]) / "result.json").exists() else STOPPED
-        self._folder.write_record(replace(record, state=state))
+        self._write(replace(record, state=state))
 
 
 def _last_error(trial: Trial) -> Exception:

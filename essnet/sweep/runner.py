@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,7 +92,7 @@ def run_sweep(
         join_cluster(address)
     else:
         os.environ.update(WORKERS_ENVIRONMENT)  # workers here inherit it
-        with _on_loopback():
+        with _for_this_user_alone():
             ray.init(
                 address="local",  # not a cluster that the environment happens to name
                 num_cpus=placement.total_cpus,
@@ -150,8 +151,13 @@ def _build_tuner(
 
 
 @contextmanager
-def _on_loopback() -> Iterator[None]:
-    """Let Ray, started within, listen where this machine alone reaches it, as it always does on macOS and Windows."""
+def _for_this_user_alone() -> Iterator[None]:
+    """Let Ray, started within, listen on loopback, as it always does on macOS and Windows, and take this sweep's token.
+
+    Ray's own token is in a file of the home folder that it lets everybody read.
+    """
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:

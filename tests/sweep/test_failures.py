@@ -25,6 +25,7 @@ from essnet.sweep.storage import StorageError
 from essnet.tracking import MlflowTracker, RunSpec, RunStore
 from essnet.tracking.run_file import read_run_file
 from essnet.training.loss_watch import NonFiniteLossError
+from tests.file_system_calls import refused_from
 
 
 @pytest.mark.parametrize(
@@ -193,6 +194,16 @@ def test_what_ray_tries_again_is_remembered(tmp_path: Path) -> None:
         Failure("crash", "it was crash"),
         Failure("lost_worker", "the worker process died"),
     )
+
+
+def test_a_disk_that_is_full_ends_the_sweep_and_no_trial(tmp_path: Path) -> None:
+    driver = Driver(tmp_path)
+    driver.callback.on_step_begin(0, [])
+    with refused_from(0, tmp_path):
+        driver.callback.on_trial_complete(0, [], driver.trial())
+    assert driver.folder.record("000-knn").state == RUNNING  # as it was: it is begun again, and finds that it is done
+    with pytest.raises(OSError, match=r"No space left on device: '.*trial\.json'"):
+        driver.callback.on_step_begin(1, [])
 
 
 def test_a_trial_that_ray_stops_gives_its_memory_back_before_the_next(

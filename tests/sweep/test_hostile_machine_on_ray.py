@@ -99,6 +99,11 @@ def test_what_a_machine_may_do_to_a_sweep(tmp_path: Path, capsys: pytest.Capture
             assert addresses
             assert [address for address in addresses if not is_loopback(address)] == []
             assert list(wrong_modes(tmp_path / "runs")) == []
+            (raylet,) = (process for process in processes if process.name() == "raylet")
+            assert raylet.environ()["RAY_AUTH_MODE"] == "token"
+            token = raylet.environ()["RAY_AUTH_TOKEN"]
+            assert len(token) == 64
+            assert not [process for process in processes if token in " ".join(process.cmdline())]
 
             assert "go on with --resume" in begin_again(tmp_path, capsys)
             assert f"in process {driver.pid};" in begin_again(tmp_path, capsys, "--resume")
@@ -119,7 +124,7 @@ def test_what_a_machine_may_do_to_a_sweep(tmp_path: Path, capsys: pytest.Capture
             driver.kill()
     assert driver.returncode == 1, text
     assert text.splitlines()[-1].startswith("essnet: OSError: [Errno 27] File too large: "), text
-    assert "Traceback" not in text
+    assert "Traceback" not in text, text
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.wait(timeout=60)
