@@ -27,7 +27,7 @@ torture: .venv/.dev
 	$(BIN)/python -m benchmarks.torture
 
 audit: .venv/audit/.made .venv/.run
-	.venv/audit/bin/pip-audit --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	.venv/audit/bin/pip-audit --strict --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 sbom: .venv/audit/.made .venv/.run
 	.venv/audit/bin/cyclonedx-py environment --output-reproducible --output-file sbom.json $(BIN)/python
