@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -97,6 +98,7 @@ def predict(
     left = with_all_frames([item for item in inputs if item not in there], wanted)
     skipped = [item for item in inputs if item in there and item.video not in wanted]
     console = people_console(as_json)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no half of a video stays
     try:
         with (
             show_progress(console, "images") as show,
@@ -114,6 +116,8 @@ def predict(
     except KeyboardInterrupt:
         console.print(f"interrupted; the files in {output} are whole, --skip-existing goes on", markup=False)
         raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
     _tell(console, done, videos.done, skipped=len(skipped), output=output)
     if as_json:
         outputs = [

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from fractions import Fraction
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 from essnet.atomic_files import naming, temporary_path
 
@@ -38,6 +40,7 @@ class VideoFile:
         self.frames = 0
         """That were added."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
         self._temporary = temporary_path(path)
         # With its index first, so that a browser plays it while it comes.
         self._container = av.open(str(self._temporary), "w", format="mp4", options={"movflags": "+faststart"})
@@ -85,3 +88,11 @@ class VideoFile:
     def _write(self, picture: Any) -> None:
         for packet in self._stream.encode(picture):
             self._container.mux(packet)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what processes that were killed left of this file: unlike a picture's, it may be large."""
+    for leftover in path.parent.glob(f".{escape(path.name)}.*.partial"):
+        process = leftover.name.split(".")[-2]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            leftover.unlink(missing_ok=True)

@@ -255,8 +255,13 @@ def test_the_overlay_of_a_video_that_is_cut_off_ends_there(
     assert files(out) == ["drive/frame-000000.png", "drive/frame-000000_overlay.png", "drive_overlay.mp4"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_leaves_no_half_video(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     video = write_video(tmp_path / "drive.mp4")
     add = VideoFile.add
@@ -264,14 +269,15 @@ def test_interrupted_it_leaves_no_half_video(
     def interrupting(self: VideoFile, frame: Any) -> None:
         add(self, frame)
         if self.frames == 5:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
     monkeypatch.setattr(VideoFile, "add", interrupting)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before, terminate = signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(signal.SIGTERM)
     out = tmp_path / "out"
     try:
         assert predict(checkpoint, video, "--overlay-video", "--output", out, "--batch-size", "1") == 130
     finally:
         signal.signal(signal.SIGINT, before)
+    assert signal.getsignal(signal.SIGTERM) == terminate
     assert "interrupted" in capsys.readouterr().out
     assert not [name for name in files(out) if "mp4" in name]

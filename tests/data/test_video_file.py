@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import os
 import resource
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from essnet.atomic_files import temporary_path
 from essnet.data.video_file import VideoFile
 from essnet.data.video_frames import VideoFrames
 
@@ -39,6 +42,20 @@ def test_what_is_discarded_leaves_nothing_and_what_was_there_stays(tmp_path: Pat
     assert len(list(tmp_path.iterdir())) == 2
     video.discard()
     assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == {"x.mp4": b"an earlier one"}
+
+
+def test_what_a_killed_process_left_of_it_goes(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left, others = (temporary_path(tmp_path / name).name for name in ("x [1].mp4", "y.mp4"))
+    for name in (left.replace(str(os.getpid()), str(ended.pid)), left.replace(str(os.getpid()), str(os.getppid())),
+                 others.replace(str(os.getpid()), str(ended.pid))):  # fmt: skip
+        (tmp_path / name).touch()
+    VideoFile(tmp_path / "x [1].mp4", per_second=10).discard()
+    assert sorted(one.name for one in tmp_path.iterdir()) == [
+        f".x [1].mp4.{os.getppid()}.partial",  # of one that may still be writing
+        f".y.mp4.{ended.pid}.partial",
+    ]
 
 
 @pytest.fixture
