@@ -12,6 +12,9 @@ from essnet.config.errors import InputError
 from essnet.report import ComparedTrial, Comparison, TrialReader, load_comparison
 from essnet.sweep.folder import ENDED, FAILED, PENDING, RUNNING, SweepFolder
 
+_MOST = 1e12
+"""Steps, or seconds."""
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -78,8 +81,13 @@ class SnapshotReader:
         progress = self._ended.get(trial.trial_id)
         if progress is None:
             progress = {}
-            with suppress(InputError):  # power was lost while it was written
-                progress = read_json(self._folder.trial(trial.trial_id) / "progress.json")
+            with suppress(InputError):  # damaged
+                progress = _numbers(read_json(self._folder.trial(trial.trial_id) / "progress.json"))
         if trial.state in ENDED:
             self._ended[trial.trial_id] = progress
         return progress
+
+
+def _numbers(progress: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a trial's progress is a number that a sweep can have."""
+    return {key: value for key, value in progress.items() if isinstance(value, int | float) and 0 <= value < _MOST}

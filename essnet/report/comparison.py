@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from essnet.config.errors import InputError
 from essnet.config.sweep import SearchConstraint
@@ -88,8 +89,7 @@ def load_comparison(folder: SweepFolder, reader: TrialReader | None = None) -> C
     metric, mode = state["metric"], state["mode"]
     trials = tuple((reader or TrialReader(folder)).read(metric=metric, mode=mode))
     ended = sum(trial.state in (*ENDED, FAILED) for trial in trials)
-    search = state.get("configuration", {}).get("search", {})
-    constraints = [SearchConstraint.model_validate(one) for one in search.get("constraints", ())]
+    constraints = _constraints(folder, state)
     configurations = gather(trials, metric=metric, mode=mode, baseline_arm=state["baseline"], constraints=constraints)
     return Comparison(
         sweep=state["name"],
@@ -105,6 +105,14 @@ def load_comparison(folder: SweepFolder, reader: TrialReader | None = None) -> C
         baseline=best_of((one for one in configurations if one.arm == state["baseline"]), mode=mode),
         best=best_of((one for one in configurations if one.arm != state["baseline"]), mode=mode),
     )
+
+
+def _constraints(folder: SweepFolder, state: Mapping[str, Any]) -> list[SearchConstraint]:
+    try:
+        search = state.get("configuration", {}).get("search", {})
+        return [SearchConstraint.model_validate(one) for one in search.get("constraints", ())]
+    except (AttributeError, TypeError, ValueError):
+        raise InputError(f"{folder.path / 'sweep.json'}: damaged; configuration.search has wrong constraints") from None
 
 
 def load_comparisons(folders: Sequence[SweepFolder], readers: Sequence[TrialReader] | None = None) -> list[Comparison]:

@@ -97,12 +97,14 @@ def read_evaluation(trial_folder: Path) -> TrialEvaluation | None:
         return TrialEvaluation(
             trial_id=trial_folder.name,
             step=int(content["step"]),
-            classes={one["id"]: _class(one) for one in content["classes"]},
-            confusions=[(one["truth"], one["predicted"], one["pixels"]) for one in content["confusions"]],
+            classes={one.id: one for one in map(_class, content["classes"])},
+            confusions=[
+                (int(one["truth"]), int(one["predicted"]), int(one["pixels"])) for one in content["confusions"]
+            ],
             pictures=[_picture(one, folder) for one in content["pictures"]],
             folder=folder,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path}: damaged; {type(error).__name__} {error}") from None
 
 
@@ -111,7 +113,15 @@ def _class(values: Mapping[str, Any]) -> ClassResult:
     if "colour" in values:
         red, green, blue = (int(part) for part in values["colour"])
         colour = red, green, blue
-    return ClassResult(values["id"], str(values["name"]), values["iou"], values["pixels"], values.get("group"), colour)
+    iou, group = values["iou"], values.get("group")
+    return ClassResult(
+        id=int(values["id"]),
+        name=str(values["name"]),
+        iou=None if iou is None else float(iou),
+        pixels=int(values["pixels"]),
+        group=None if group is None else str(group),
+        colour=colour,
+    )
 
 
 def _picture(values: Mapping[str, str], folder: Path) -> Picture:

@@ -55,6 +55,19 @@ _STATE: dict[str, tuple[type, ...]] = {
     "parent_run_id": (str, type(None)),
 }
 """What `sweep.json` must have, and of which types."""
+_FURTHER_STATE: dict[str, tuple[type, ...]] = {
+    "sweep_id": (str,),
+    "essnet_version": (str,),
+    "experiment": (str,),
+    "artifact_root": (str,),
+    "started": (int, float),
+    "done": (bool,),
+    "added_trials": (int,),
+    "resume_command": (str, type(None)),
+    "environment": (dict,),
+    "configuration": (dict,),
+}
+"""What it may have."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +132,6 @@ class SweepFolder:
         missing = [key for key in _STATE if key not in state]
         if missing:
             raise InputError(f"{path}: damaged; {', '.join(missing)} missing")
-        for key, types in _STATE.items():
-            if not isinstance(state[key], types):
-                raise InputError(f"{path}: damaged; {key} is {state[key]!r:.80}")
         return state
 
     def known_state(self) -> dict[str, Any]:
@@ -130,7 +140,7 @@ class SweepFolder:
         Raises
         ------
         InputError
-            If it is no JSON, or a newer essnet wrote it in a format of its own.
+            If it is damaged, or a newer essnet wrote it in a format of its own.
         """
         path = self.path / "sweep.json"
         state = read_json(path)
@@ -140,6 +150,9 @@ class SweepFolder:
             known=FORMAT_VERSION,
             written_by=state.get("essnet_version"),
         )
+        for key, types in {**_STATE, **_FURTHER_STATE}.items():
+            if key in state and not isinstance(state[key], types):
+                raise InputError(f"{path}: damaged; {key} is {state[key]!r:.80}")
         return state
 
     def note(self, **values: Any) -> None:

@@ -25,7 +25,7 @@ def examples() -> list[Path]:
     return sorted(HERE.glob("essnet-*"), key=lambda path: [int(part) for part in path.name[7:].split(".")])
 
 
-def unpack(example: Path, output: Path) -> None:
+def unpack_example(example: Path, output: Path) -> None:
     """Make of an example what it was, at another place."""
     with tarfile.open(example / ARCHIVE) as archive:
         archive.extractall(output, filter="data")

@@ -26,7 +26,7 @@ from essnet.sweep.folder import COMPLETED, PENDING, SweepFolder
 from essnet.tracking import RunSpec, RunStore, default_uri, store
 from essnet.training import checkpoint
 from essnet.training.result import best_metrics
-from tests.compat.examples import HERE, SWEEP, TRIAL, examples, unpack
+from tests.compat.examples import HERE, SWEEP, TRIAL, examples, unpack_example
 from tests.negative.test_negative_table import ROOT
 
 ENDED = "000-full"
@@ -36,7 +36,7 @@ MAX_STEPS = 150
 @pytest.fixture(params=examples(), ids=lambda path: path.name)
 def output(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The output folder of an earlier version."""
-    unpack(request.param, tmp_path / "outputs")
+    unpack_example(request.param, tmp_path / "outputs")
     return tmp_path / "outputs"
 
 
@@ -58,7 +58,7 @@ def metadata(weights: Path) -> dict[str, str]:
 
 def test_the_formats_of_this_version_have_an_example(tmp_path: Path) -> None:
     newest = examples()[-1]
-    unpack(newest, tmp_path / "outputs")
+    unpack_example(newest, tmp_path / "outputs")
     weights = tmp_path / "outputs" / SWEEP / "trials" / ENDED / "checkpoints" / "best" / "model.safetensors"
     assert metadata(weights)["format_version"] == str(checkpoint.FORMAT_VERSION)
     state = read_json(tmp_path / "outputs" / SWEEP / "sweep.json")

@@ -95,7 +95,8 @@ def _note(found: Findings, outcome: str, trouble: str | None) -> None:
 
 def _run_cases(subject: str, first: int, end: int, folder: Path) -> Iterator[dict[str, str]]:
     """Run cases in this process; yields what came of each."""
-    from tests.fuzzing.subjects import ANSWERS, SUBJECTS
+    from tests.fuzzing.cases import ANSWERS
+    from tests.fuzzing.subjects import SUBJECTS
 
     run = SUBJECTS[subject](folder)
     yield {}  # ready: from here on each line is a case

@@ -55,7 +55,22 @@ def test_all_of_it(trial: Path) -> None:
     assert read(trial).embeddings() is None
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"step": 1}', '{"step": 1, "classes": [7], "confusions": []}'])
+_NO_CLASS = '{"step": 1, "pictures": [], "classes": [], "confusions": [%s]}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"step": 1}',
+        '{"step": 1, "classes": [7], "confusions": []}',
+        _NO_CLASS % '{"truth": 0, "predicted": 1, "pixels": "many"}',
+        _NO_CLASS % '{"truth": 0, "predicted": [], "pixels": 1}',
+        _NO_CLASS % '{"truth": 0, "predicted": 1, "pixels": Infinity}',
+        _NO_CLASS % "7",
+    ],
+)
 def test_what_is_damaged_is_named(trial: Path, content: str) -> None:
     path = trial / "evaluation" / "evaluation.json"
     path.write_text(content)

@@ -44,6 +44,8 @@ def curve_chart(comparison: Comparison) -> Chart | Absent:
     traces += [
         _stopped(trial, colour, is_first=not place) for place, (trial, colour) in enumerate(stopped[:_MOST_STOPPED])
     ]
+    if not traces:
+        return Absent("No trial that runs or has come to its end has been evaluated.")
     note = (
         "A line is the best configuration of an arm, the mean over its seeds; the band reaches from the lowest to the "
         "highest of all its trials that went to their end."
