@@ -9,9 +9,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from essnet.config.errors import InputError
+
+Kind = TypeVar("Kind")
 
 if TYPE_CHECKING:  # every command reads this file, few of them a picture
     from PIL.Image import Image
@@ -116,3 +120,12 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: damaged; expected a JSON object")
     return content
+
+
+def read_json_as(path: Path, kind: TypeAdapter[Kind], *, what: str) -> Kind:
+    """Read a JSON file as what it ought to be; raises InputError, which says `what`, if it is something else."""
+    try:
+        return kind.validate_python(read_json(path))
+    except ValidationError as error:
+        key = ".".join(map(str, error.errors()[0]["loc"]))
+        raise InputError(f"{path}: damaged; expected {what} ({key})") from None

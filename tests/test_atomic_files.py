@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
-from essnet.atomic_files import replace_folder, write_atomically, write_json
+from essnet.atomic_files import read_json_as, replace_folder, write_atomically, write_json
+from essnet.config import InputError
 from tests.file_system_calls import refused_from
 from tests.loss_of_power import recorded, states_after_loss
 
@@ -90,3 +92,16 @@ def test_a_write_that_is_refused_names_its_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=f"No space left on device: '{tmp_path / 'a'}'"):
         write_atomically(tmp_path / "a", write)
     assert [path.name for path in tmp_path.iterdir()] == [".full"]
+
+
+def test_what_is_read_is_of_its_kind(tmp_path: Path) -> None:
+    kind = TypeAdapter(dict[str, list[int]])
+    path = tmp_path / "a.json"
+    assert read_json_as(path, kind, what="numbers") == {}
+    write_json(path, {"a": [1, 2]})
+    assert read_json_as(path, kind, what="numbers") == {"a": [1, 2]}
+    for wrong, place in (({"a": 7}, "a"), ({"b": [1, "x"]}, "b.1")):
+        write_json(path, wrong)
+        with pytest.raises(InputError) as caught:
+            read_json_as(path, kind, what="numbers")
+        assert str(caught.value) == f"{path}: damaged; expected numbers ({place})"

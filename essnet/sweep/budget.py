@@ -6,10 +6,13 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from essnet.atomic_files import read_json, write_json
+from pydantic import TypeAdapter
+
+from essnet.atomic_files import read_json_as, write_json
 from essnet.sweep.folder import TrialRecord
 
 _NOTE_SECONDS = 5.0
+_SPENT = TypeAdapter(dict[str, float])
 
 
 class Budget:
@@ -29,7 +32,7 @@ class Budget:
         self._path = folder / "budget.json"
         self._hours = hours
         self._steps = steps
-        self._before = float(read_json(self._path).get("seconds", 0.0))
+        self._before = read_json_as(self._path, _SPENT, what="the seconds that were spent").get("seconds", 0.0)
         self._started = time.monotonic()
         self._noted = self._started
 

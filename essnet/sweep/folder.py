@@ -32,9 +32,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from essnet.atomic_files import read_json, write_json
+from essnet.atomic_files import read_json, read_json_as, write_json
 from essnet.config import InputError
 from essnet.file_lock import HeldByOther, hold
 from essnet.format_version import refuse_newer
@@ -214,11 +214,7 @@ def _signature(path: Path) -> tuple[int, int, int] | None:
 # The driver looks at all records every second: of thousands of trials, nearly all have ended long ago.
 @lru_cache(maxsize=2**14)
 def _read_record(path: Path, signature: tuple[int, int, int] | None) -> TrialRecord:
-    try:
-        record = _RECORD.validate_python(read_json(path))
-    except ValidationError as error:
-        key = ".".join(map(str, error.errors()[0]["loc"]))
-        raise InputError(f"{path}: damaged; expected the record of a trial ({key})") from None
+    record = read_json_as(path, _RECORD, what="the record of a trial")
     if record.trial_id != path.parent.name:  # which becomes a path again
         raise InputError(f"{path}: damaged; it is the record of {record.trial_id!r:.80}")
     return record

@@ -12,9 +12,19 @@ import time
 from pathlib import Path
 from secrets import token_hex
 
-from essnet.atomic_files import read_json, write_json
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
+
+from essnet.atomic_files import read_json_as, write_json
 
 _STOP, _ADD = "stop-", "add-"
+
+
+class _Added(TypedDict):
+    num_trials: int
+
+
+_ADDED = TypeAdapter(_Added)
 
 
 class Requests:
@@ -42,4 +52,7 @@ class Requests:
 
     def added_trials(self) -> int:
         """Return how many trials were asked for in all."""
-        return sum(read_json(path)["num_trials"] for path in self._folder.glob(f"{_ADD}*.json"))
+        return sum(
+            read_json_as(path, _ADDED, what="how many trials were asked for")["num_trials"]
+            for path in self._folder.glob(f"{_ADD}*.json")
+        )

@@ -11,6 +11,10 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
+from essnet.config import InputError
+
 
 @dataclass(frozen=True)
 class Reported:
@@ -22,6 +26,9 @@ class Reported:
     stopped: bool
 
 
+_REPORTED = TypeAdapter(Reported)
+
+
 class ResultsLog:
     """`results.jsonl` in a sweep's folder, one line a result."""
 
@@ -29,14 +36,23 @@ class ResultsLog:
         self._path = path
 
     def read(self) -> list[Reported]:
-        """Return all results; a last line that was cut off by a crash is taken away."""
+        """Return all results; a last line that was cut off by a crash is taken away.
+
+        Raises InputError if another line is damaged.
+        """
         if not self._path.exists():
             return []
         content = self._path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
             os.truncate(self._path, len(whole))
-        return [Reported(**json.loads(line)) for line in whole.splitlines()]
+        found = []
+        for line in whole.splitlines():
+            try:
+                found.append(_REPORTED.validate_json(line))
+            except ValidationError:
+                raise InputError(f"{self._path}: damaged; line {len(found) + 1} is no result of a trial") from None
+        return found
 
     def append(self, reported: Reported) -> None:
         """Add a result; it is on disk when this returns."""

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from essnet.atomic_files import read_json, write_json
+from pydantic import TypeAdapter
+
+from essnet.atomic_files import read_json_as, write_json
 from essnet.config import InputError, Point, Sweep, load_trial
 from essnet.config.errors import named
 from essnet.sweep.earlier_trials import Fit, fit
@@ -42,18 +44,20 @@ class WarmStart:
         return [(trial.point, trial.figures) for trial in self.trials if trial.arm == arm]
 
 
+_WARM_START = TypeAdapter(WarmStart)
+
+
 def find_warm_start(sweep: Sweep, folder: SweepFolder) -> WarmStart:
     """Return what the sweep in `folder` knows from earlier ones; it is looked up unless the folder has it already.
 
     Raises
     ------
     InputError
-        If a sweep is not there, stands twice, or is this one.
+        If a sweep is not there, stands twice, or is this one, or if what the folder has is damaged.
     """
-    kept = read_json(folder.path / WARM_START_FILE)
-    if kept:
-        trials = tuple(EarlierTrial(**trial) for trial in kept["trials"])
-        return WarmStart(summary=tuple(kept["summary"]), trials=trials)
+    kept = folder.path / WARM_START_FILE
+    if kept.exists():
+        return read_json_as(kept, _WARM_START, what="what is known from earlier sweeps")
     summary: list[str] = []
     found: list[EarlierTrial] = []
     seen: list[Path] = []

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from essnet.atomic_files import read_json, write_json
+from pydantic import TypeAdapter
+
+from essnet.atomic_files import read_json_as, write_json
 
 OUTBOX = "tracking"
 """Folder in a run's own folder: what the run is, and what the store does not have of it yet."""
@@ -33,6 +34,9 @@ class RunSpec:
 
     @classmethod
     def load(cls, directory: Path) -> RunSpec | None:
-        """Return what was kept in a run's folder, or None."""
-        values: dict[str, Any] = read_json(directory / OUTBOX / "spec.json")
-        return cls(**values) if values else None
+        """Return what was kept in a run's folder, or None; raises InputError if it is damaged."""
+        path = directory / OUTBOX / "spec.json"
+        return read_json_as(path, _SPEC, what="what a run is") if path.exists() else None
+
+
+_SPEC = TypeAdapter(RunSpec)
