@@ -77,6 +77,9 @@ def test_every_chart_is_drawn_and_nothing_sticks_out(browser: Browser, written: 
         assert all(250 < across <= width and down > 150 for across, down in sizes.values()), sizes
         assert page.locator(".chart .static:visible").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for table in ("classes", "confusions", "failures"):
+            box = page.locator(f"#study-{table}-part .scroll").first
+            assert box.evaluate("(one) => one.scrollWidth <= one.clientWidth"), table
         # What plotly.js drew: cells, bars, lines and points, and not empty axes.
         for kind in (
             ".heatmaplayer image, .heatmaplayer rect",
