@@ -30,8 +30,8 @@ RESULTS = ROOT / "benchmarks" / "results" / "torture.json"
 DOCUMENT = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- counts: written by make torture -->", "<!-- end of counts -->"
 SUBJECTS = (
-    "trials", "sweeps", "overrides", "images", "masks", "MATLAB labels", "annotations", "checkpoints", "sweep folders",
-    "archives",
+    "trials", "sweeps", "overrides", "images", "masks", "videos", "MATLAB labels", "annotations", "checkpoints",
+    "sweep folders", "archives",
 )  # fmt: skip
 _PART = 2500
 """Cases between two looks at the clock; each part starts a process."""

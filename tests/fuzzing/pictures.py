@@ -1,4 +1,4 @@
-"""Images and labels with some bytes changed, given to what reads them."""
+"""Images, videos and labels with some bytes changed, given to what reads them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from essnet.data.image_files import check_image_size, read_image, read_mask_ids
 from essnet.data.image_regions import read_region
 from essnet.data.mask_labels import MaskLabels
 from essnet.data.mat_labels import read_mat_ids
+from essnet.data.video_frames import VideoFrames
 from tests.data.official_fixtures import write_palette
+from tests.data.test_video_frames import write_video
 from tests.fuzzing.cases import Run, random_of
 from tests.fuzzing.mutations import mutated, with_png_checksums
 
@@ -110,5 +112,26 @@ def matlab_labels(folder: Path) -> Run:
         path = folder / "x.mat"
         path.write_bytes(mutated(content, random) if kind > 0.6 else content)
         read_mat_ids(path, variable="S", field=random.choice((None, "Segmentation")))
+
+    return run
+
+
+def videos(folder: Path) -> Run:
+    """MP4, AVI and Matroska."""
+    sound = {ending: write_video(folder / f"sound{ending}").read_bytes() for ending in (".mp4", ".avi", ".mkv")}
+    header = 2048
+
+    def run(number: int) -> None:
+        random = random_of("video", number)
+        ending = random.choice(list(sound))
+        content = sound[ending]
+        path = folder / f"x{ending}"
+        if random.random() < 0.5:
+            path.write_bytes(mutated(content[:header], random) + content[header:])
+        else:
+            path.write_bytes(mutated(content, random))
+        video = VideoFrames(path)
+        for frame in video.every(0.5):
+            video.read(frame)
 
     return run

@@ -15,7 +15,7 @@ from tests.cli.workplace import SWEEP, TRIAL
 from tests.fuzzing import grammar
 from tests.fuzzing.cases import Run, Subject
 from tests.fuzzing.folders import annotations, archives, checkpoints, sweep_folders
-from tests.fuzzing.pictures import images, masks, matlab_labels
+from tests.fuzzing.pictures import images, masks, matlab_labels, videos
 
 _BATCH = 50
 
@@ -92,6 +92,7 @@ SUBJECTS: dict[str, Subject] = {
     "overrides": _overrides,
     "images": images,
     "masks": masks,
+    "videos": videos,
     "MATLAB labels": matlab_labels,
     "annotations": annotations,
     "checkpoints": checkpoints,

@@ -15,6 +15,7 @@ CASES = {
     "overrides": 300,
     "images": 400,
     "masks": 400,
+    "videos": 300,
     "MATLAB labels": 400,
     "annotations": 200,
     "checkpoints": 100,
