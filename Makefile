@@ -1,7 +1,7 @@
 # make sweep   the main job on the embedded default
 # make test    all tests; make check: linters and types
 # make torture wrong inputs by the ten thousand, for an hour or so; the counts go to docs/reliability.md
-# make audit   known weaknesses of the packages in .venv, looked up at PyPI; make sbom: what they are, as sbom.json
+# make audit   known weaknesses of the packages in .venv, looked up in the advisories of Python packages; make sbom: what they are, as sbom.json
 # All make .venv from requirements.txt where it is missing or out of date.
 
 PYTHON ?= python3
@@ -38,7 +38,7 @@ sbom: .venv/audit/.made .venv/.run
 	@touch $@
 
 .venv/.made:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed (PYTHON=... names one)" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=... names one)" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@touch $@

@@ -67,7 +67,7 @@ def doctor(output: Output = DEFAULT_OUTPUT, as_json: Json = False, debug: Debug 
 
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
-    return sys.version_info >= (3, 10), f"{version} (3.10 or newer is needed)"
+    return sys.version_info >= (3, 11), f"{version} (3.11 or newer is needed)"
 
 
 def _torch() -> Finding:

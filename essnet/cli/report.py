@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +27,7 @@ _WIDTH_OF_A_PIPE = 1000
 """More than any table has: a pipe or a file cuts nothing."""
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """How the comparison is printed."""
 
     terminal = "terminal"

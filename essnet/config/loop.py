@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
-from typing_extensions import Self
 
 from essnet.config.fields import Block, Positive, PositiveFloat
 from essnet.config.tracking_address import check_address

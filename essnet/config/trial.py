@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from pydantic import model_validator
-from typing_extensions import Self
 
 from essnet.config.data import DataConfig
 from essnet.config.evaluation import EvaluationConfig

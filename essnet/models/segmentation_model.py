@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from essnet.models.architectures import Network, build_network
 from essnet.models.encoders import Normalisation, encoder_normalisation

@@ -16,7 +16,7 @@ from essnet.config.errors import first_line
 
 
 def load_tensors(path: Path | str) -> Any:
-    """Read what torch.save wrote, tensors and plain values, in main memory; nothing else is unpickled, and no code of the file runs.
+    """Read what torch.save wrote, tensors and plain values, in main memory; nothing else is unpickled, no code runs.
 
     Raises nearly anything for a file that is damaged or holds something else.
     """

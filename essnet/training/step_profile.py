@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
-from typing_extensions import Self
 
 from essnet.atomic_files import write_atomically
 from essnet.config import InputError

@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from essnet.tracking import RunStore
 from essnet.tracking.metric_batches import Point, log_points
 
-VALUES = {"train/loss": 0.1 + 0.2, "a b: c-d.e": -1e300, "nan": math.nan, "up": math.inf, "down": -math.inf, "whole": 3.0}
+VALUES = {"train/loss": 0.1 + 0.2, "a b: c-d.e": -1e300, "nan": math.nan, "up": math.inf, "down": -math.inf, "all": 3.0}
 
 
 def _history(store: RunStore, run_id: str) -> list[tuple[str, str, int, int]]:
