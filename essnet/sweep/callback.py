@@ -14,6 +14,7 @@ from ray.tune.experiment import Trial
 from essnet.atomic_files import read_json
 from essnet.sweep.failures import OUT_OF_MEMORY, lost_worker
 from essnet.sweep.folder import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, SweepFolder, TrialRecord
+from essnet.sweep.interrupted import Interrupted
 from essnet.sweep.storage import insist
 from essnet.sweep.stored_sweep import fetch_trial
 
@@ -89,7 +90,10 @@ class SweepCallback(Callback):
             record = replace(record, state=PENDING if again else FAILED, alone=again or record.alone)
             self._write(replace(record, error=failure["message"], failure=failure["kind"]))
             return
-        state = COMPLETED if (Path(trial.config["directory"]) / "result.json").exists() else STOPPED
+        if (Path(trial.config["directory"]) / "result.json").exists():
+            state = COMPLETED
+        else:  # of an interrupted sweep it goes on
+            state = PENDING if Interrupted(self._folder.path).is_noted() else STOPPED
         self._write(replace(record, state=state))
 
 

@@ -32,6 +32,7 @@ from essnet.config import Sweep
 from essnet.sweep.callback import SweepCallback
 from essnet.sweep.cluster import WORKERS_ENVIRONMENT, join_cluster
 from essnet.sweep.folder import ENDED, PENDING, RUNNING, STOPPED, SweepFolder
+from essnet.sweep.interrupted import Interrupted, InterruptedCallback
 from essnet.sweep.measured_packing import measure_packing
 from essnet.sweep.packing import unpacked
 from essnet.sweep.parent_run import start_parent
@@ -66,6 +67,7 @@ def run_sweep(
     `resume_command` is what a person types to go on with the sweep.
     `say` tells people, in a sentence, how far measuring is and what came of it, where packing is measured.
     """
+    Interrupted(folder.path).forget()
     _settle(folder)
     _note_stopped(folder)
     parent_run_id = start_parent(sweep, folder, store, resume_command=resume_command)
@@ -114,7 +116,10 @@ def run_sweep(
                 )
                 say(packing.describe())
             searcher = PlannedSearch(sweep, folder, queue, task=task, packing=packing, stored=stored)
-            callbacks: list[tune.Callback] = [SweepCallback(folder.path.absolute(), storage=sweep.config.storage)]
+            callbacks: list[tune.Callback] = [
+                SweepCallback(folder.path.absolute(), storage=sweep.config.storage),
+                InterruptedCallback(folder.path.absolute()),
+            ]
             if address is None:
                 callbacks.append(RayWatch())
             _build_tuner(sweep, folder, searcher, callbacks, concurrent=packing.concurrent).fit()
@@ -170,15 +175,15 @@ def _for_this_user_alone() -> Iterator[None]:
 def _signals_of_a_sweep() -> Iterator[None]:
     """Let SIGTERM, with which Slurm and others ask to end, do what Ctrl-C does: Ray Tune ends cleanly on SIGINT only.
 
-    To be entered after `ray.init`, whose own handler for SIGTERM aborts the process. Afterwards all is as before: Ray
-    Tune leaves a handler for SIGINT behind that swallows the next one.
+    To be entered after `ray.init`, whose own handler for SIGTERM aborts the process. Afterwards SIGINT is as before, as
+    Ray Tune leaves a handler behind that swallows the next one; and SIGTERM, too, interrupts what is left to do.
     """
     interrupt = signal.getsignal(signal.SIGINT)
-    terminate = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, terminate)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         signal.signal(signal.SIGINT, interrupt)
 
 

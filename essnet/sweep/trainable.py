@@ -18,6 +18,7 @@ from essnet.atomic_files import write_atomically, write_json
 from essnet.config import TrialConfig, to_yaml
 from essnet.file_lock import hold
 from essnet.sweep.failures import CRASH, failure_kind, in_a_line
+from essnet.sweep.interrupted import Interrupted
 from essnet.sweep.requests import Requests
 from essnet.sweep.stored_trial import stored_trial
 from essnet.sweep.trial_log import LOG_FILE, trial_log
@@ -108,8 +109,9 @@ def _train(
 
 
 def _request_to_stop(task: Mapping[str, Any]) -> Callable[[], bool]:
-    """Return a function that says whether somebody asked the trial to end; it looks at most once a second."""
-    requests = Requests(Path(task["sweep_directory"]))
+    """Return a function that says whether somebody asked the trial, or the sweep, to end; it looks once a second."""
+    sweep = Path(task["sweep_directory"])
+    requests, interrupted = Requests(sweep), Interrupted(sweep)
     looked = 0.0
     found = False
 
@@ -117,7 +119,7 @@ def _request_to_stop(task: Mapping[str, Any]) -> Callable[[], bool]:
         nonlocal looked, found
         now = time.monotonic()
         if now - looked >= _LOOK_SECONDS:
-            looked, found = now, requests.is_to_stop(task["trial_id"])
+            looked, found = now, requests.is_to_stop(task["trial_id"]) or interrupted.is_noted()
         return found
 
     return should_stop
