@@ -128,7 +128,7 @@ class Soak:
     def summary(self) -> dict[str, Any]:
         """Return what all sweeps show together: of each figure whether it grew, and all problems."""
         # Those that were interrupted took longer, and their two drivers are not one that ran through.
-        whole = [record for record in self.records if record["interruption"] is None]
+        whole = [record for record in self.records if record["interruption"] is None and not record["problems"]]
         growth = growth_of(whole)
         interruptions = [record["interruption"] for record in self.records if record["interruption"] is not None]
         return {
