@@ -45,8 +45,10 @@ class ReadingNow:
     def __init__(self, num_workers: int, *, describe: Callable[[int], str]) -> None:
         self._describe = describe
         self._stuck: str | None = None
+        self._looks: dict[tuple[float, float, float], int] = {}
+        """How often each of these was seen."""
         self._places = torch.full((max(1, num_workers), 3), _NOTHING, dtype=torch.float64)
-        """Of each process its id, the item that it reads, and since when."""
+        """Of each process its id, the item that it reads, and when that began."""
         if num_workers:
             self._places.share_memory_()  # type: ignore[no-untyped-call]
 
@@ -62,13 +64,18 @@ class ReadingNow:
             place[1] = _NOTHING
 
     def look(self) -> None:
-        """Look for a sample that takes too long, and end the process that reads it."""
-        now = time.monotonic()
-        for process, item, since in self._places.tolist():
-            if item == _NOTHING or now - since < PATIENCE_SECONDS:
+        """Look for a sample that takes too long, and end the process that reads it; to be called every LOOK_SECONDS.
+
+        Looks are counted, and not seconds: of a process that was suspended for an hour nobody took that long.
+        """
+        reading = {(process, item, since) for process, item, since in self._places.tolist() if item != _NOTHING}
+        self._looks = {one: self._looks.get(one, 0) + 1 for one in reading}
+        for (process, item, _), looks in self._looks.items():
+            seconds = looks * LOOK_SECONDS
+            if seconds < PATIENCE_SECONDS:
                 continue
             sentence = (
-                f"{self._describe(int(item))}: has been read for {now - since:.0f} s without end; is the disk or the "
+                f"{self._describe(int(item))}: has been read for {seconds:.0f} s without end; is the disk or the "
                 "server there that it lies on?"
             )
             if process == os.getpid():
