@@ -19,7 +19,7 @@ CASES = {
     "MATLAB labels": 400,
     "annotations": 200,
     "checkpoints": 100,
-    "sweep folders": 300,
+    "sweep folders": 150,
     "archives": 300,
 }
 
