@@ -56,8 +56,8 @@ def read_image(
 
     An alpha channel is dropped (the stored colours count), 16-bit grey is scaled to 8 bits. With `mask_size`
     (H, W) the picture stays as stored if only that matches its mask. `content` is what the file holds, where that is
-    at hand. Raises InputError if the file cannot be decoded, has values without a fixed range (float, 32-bit), or fits
-    `mask_size` in neither way.
+    at hand. Raises InputError if the file cannot be decoded, its data end early, it has values without a fixed range
+    (float, 32-bit), or it fits `mask_size` in neither way.
     """
     with opened(path, None if content is None else io.BytesIO(content)) as image:
         decoded = None
@@ -95,7 +95,7 @@ def size_mismatch(path: Path, image_size: tuple[int, int], mask_size: tuple[int,
 def read_mask_ids(path: Path) -> npt.NDArray[np.integer]:
     """Read a mask's ids, (H, W) integers: grey PNGs of 1 to 16 bits; palette PNGs give their indices.
 
-    Raises InputError if the file cannot be decoded or its pixels are colours or floats.
+    Raises InputError if the file cannot be decoded, its data end early, or its pixels are colours or floats.
     """
     content = content_of(path)
     plain = read_plain_png(content)
