@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json is not None:
         write_json(options.json, {**summary, "sweeps": soak.records})
     if options.plot is not None:
-        save_plot(soak.records, options.plot)
+        save_plot(soak.whole(), options.plot)
     return 1 if summary["grew"] or summary["problems"] else 0
 
 
@@ -125,11 +125,13 @@ class Soak:
             file.write(json.dumps(record) + "\n")
         return record
 
+    def whole(self) -> list[dict[str, Any]]:
+        """Return the records of sweeps that one driver ran through: an interrupted one took longer, and has two."""
+        return [record for record in self.records if record["interruption"] is None and not record["problems"]]
+
     def summary(self) -> dict[str, Any]:
         """Return what all sweeps show together: of each figure whether it grew, and all problems."""
-        # Those that were interrupted took longer, and their two drivers are not one that ran through.
-        whole = [record for record in self.records if record["interruption"] is None and not record["problems"]]
-        growth = growth_of(whole)
+        growth = growth_of(self.whole())
         interruptions = [record["interruption"] for record in self.records if record["interruption"] is not None]
         return {
             "minutes": round(self.minutes, 1),

@@ -58,18 +58,14 @@ def _judged(values: Sequence[float]) -> dict[str, Any]:
 
 
 def save_plot(records: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw each figure over the sweeps; those that were interrupted and gone on with are hollow."""
+    """Draw each figure over the sweeps that are judged, the first one included."""
     with matplotlib.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(9.5, 7.0), layout="constrained")
         for axes, (name, title) in zip(figure.subplots(4, 3, sharex=True).flat, FIGURES.items(), strict=True):
-            for interrupted in (False, True):
-                own = [record for record in records if (record["interruption"] is not None) == interrupted]
-                places, values = [record["sweep"] for record in own], [record[name] for record in own]
-                axes.plot(
-                    places, values, "o", markersize=3, color="#0072B2", fillstyle="none" if interrupted else "full"
-                )
+            values = [record[name] for record in records]
+            axes.plot([record["sweep"] for record in records], values, "o", markersize=3, color="#0072B2")
             axes.set_title(title, fontsize=8)
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.1 * max(values, default=1) or 1)
             axes.grid(alpha=0.3)
         figure.supxlabel("sweep", fontsize=8)
         path.parent.mkdir(parents=True, exist_ok=True)
