@@ -61,7 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--patience", type=float, default=300, help="seconds without any progress after which a command counts as hung"
     )
     options = parser.parse_args(arguments)
-    clean_up_on_sigterm()
     records = Records(options.output.absolute())
     kinds = ON_A_CLUSTER if options.nodes else ON_ONE_MACHINE
     with ExitStack() as around:
@@ -189,4 +188,5 @@ def _add_line(path: Path, values: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    clean_up_on_sigterm()
     sys.exit(main())

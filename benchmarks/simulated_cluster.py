@@ -89,7 +89,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", type=Path, help="file for what cProfile says of the scheduling thread")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
-    clean_up_on_sigterm()
     needed_mib = options.gpus * _WORKER_MIB + _DRIVER_MIB
     available = available_bytes(torch.device("cpu"))
     if available is not None and available / 2**20 < needed_mib:
@@ -322,4 +321,5 @@ def table(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    clean_up_on_sigterm()
     sys.exit(main())

@@ -59,7 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args(arguments)
-    clean_up_on_sigterm()
     soak = Soak(options.output.absolute(), trials=options.trials, seed=options.seed)
     with tempfile.TemporaryDirectory(prefix="soak") as ray_folder:  # short: sockets lie in it
         os.environ["RAY_TMPDIR"] = ray_folder
@@ -234,4 +233,5 @@ def _leftovers(session: Session) -> list[str]:
 
 
 if __name__ == "__main__":
+    clean_up_on_sigterm()
     sys.exit(main())

@@ -99,7 +99,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="a folder to keep all runs in; else they are deleted")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
-    clean_up_on_sigterm()
     if options.trials < 2 or options.at_once > options.cores:
         parser.error("at least 2 --trials, and at most as many --at-once as --cores")
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])  # for the commands too
@@ -271,4 +270,5 @@ def _stages(seconds: Mapping[str, float]) -> str:
 
 
 if __name__ == "__main__":
+    clean_up_on_sigterm()
     sys.exit(main())

@@ -60,7 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="end with 1 where a figure is not as it is aimed at")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
-    clean_up_on_sigterm()
     torch.set_num_threads(1)
     result: dict[str, Any] = {"environment": environment(torch.device("cpu"), threads=1)}
     with tempfile.TemporaryDirectory() as scratch:
@@ -156,4 +155,5 @@ def _line(what: str, ratio: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
+    clean_up_on_sigterm()
     sys.exit(main())
