@@ -14,8 +14,10 @@ sweep: .venv/.run
 	$(BIN)/python launch.py sweep $(SWEEP) --resume
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
-	$(BIN)/python -m pytest -m slow
+	status=0; \
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile || status=$$?; \
+	$(BIN)/python -m pytest -m slow || status=$$?; \
+	exit $$status
 
 check: .venv/.dev
 	$(BIN)/ruff check .
