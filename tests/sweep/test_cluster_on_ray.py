@@ -24,6 +24,7 @@ from ray.cluster_utils import Cluster
 from ray.core.generated.autoscaler_pb2 import ClusterConfig
 
 from essnet.config import InputError
+from essnet.sweep.autoscaler import node_types
 from essnet.sweep.cluster import alive_nodes, joined
 from essnet.sweep.cluster_capacity import cluster_capacity
 from essnet.sweep.folder import SweepFolder
@@ -52,6 +53,22 @@ def test_the_nodes(cluster: Cluster) -> None:
     for _ in range(2):  # it runs on when it was left
         with joined(cluster.address) as nodes:
             assert sorted((node.cpus, node.gpus) for node in nodes) == SIZES
+
+
+def test_what_rays_state_says_of_an_autoscaler(cluster: Cluster) -> None:
+    group = {"name": "big", "resources": {"CPU": 64, "GPU": 8}, "max_count": 3}
+    endless = {"name": "small", "resources": {"CPU": 4}, "max_count": -1}
+    client = ray._raylet.GcsClient(address=cluster.address)
+    client.report_cluster_config(ClusterConfig(node_group_configs=[group, endless]).SerializeToString())
+    try:
+        with joined(cluster.address):
+            found = node_types()
+    finally:
+        client.report_cluster_config(ClusterConfig().SerializeToString())
+    assert found == (
+        NodeType("big", cpus=64, gpus=8, most=3),
+        NodeType("small", cpus=4, gpus=0, most=None),
+    )
 
 
 def test_workers_run_the_code_that_the_driver_runs(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,18 +287,3 @@ def wait_until(condition: Callable[[], object], *, seconds: float) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.2)
-
-
-def test_what_rays_state_says_of_an_autoscaler(cluster: Cluster, tmp_path: Path) -> None:
-    group = {"name": "big", "resources": {"CPU": 64, "GPU": 8}, "max_count": 3}
-    endless = {"name": "small", "resources": {"CPU": 4}, "max_count": -1}
-    client = ray._raylet.GcsClient(address=cluster.address)
-    client.report_cluster_config(ClusterConfig(node_group_configs=[group, endless]).SerializeToString())
-    try:
-        capacity = cluster_capacity(cluster.address, output=tmp_path, tracking_uri="http://127.0.0.1:9")
-    finally:
-        client.report_cluster_config(ClusterConfig().SerializeToString())
-    assert capacity.could_be_added == (
-        NodeType("big", cpus=64, gpus=8, most=3),
-        NodeType("small", cpus=4, gpus=0, most=None),
-    )
