@@ -88,7 +88,7 @@ def test_killed_between_any_two_operations(
     store: RunStore, tmp_path: Path, done: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "_FILE_BYTES", 200)
-    monkeypatch.setattr(delivery, "_METRICS_PER_BATCH", 2)
+    monkeypatch.setattr(delivery, "POINTS_PER_BATCH", 2)
     operation, came_to_it = 0, True
     while came_to_it:
         operation += 1
