@@ -27,6 +27,7 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 import ray
 from ray import tune
 from ray._private import ray_constants
+from ray._raylet import AuthenticationTokenLoader
 
 from essnet.config import Sweep
 from essnet.sweep.callback import SweepCallback
@@ -161,8 +162,9 @@ def _for_this_user_alone() -> Iterator[None]:
 
     Ray's own token is in a file of the home folder that it lets everybody read.
     """
-    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ and "RAY_AUTH_TOKEN" not in os.environ:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        AuthenticationTokenLoader.instance().reset_cache()  # this process may have been part of a cluster before
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
