@@ -28,6 +28,7 @@ from essnet.data import ClassTable
 from essnet.models import SegmentationModel
 from essnet.training.checkpoint import open_checkpoint
 from essnet.training.device import resolve_device
+from essnet.training.free_memory import keep_heap
 from essnet.training.prediction import predict_batch
 from essnet.training.prediction_files import PredictionFiles
 from essnet.training.prediction_inputs import PredictionInput, find_inputs
@@ -77,6 +78,7 @@ def measured(
     batch_size: int,
 ) -> Record:
     """Predict all inputs both ways, a few once before that, and return images a second as percentiles of the rounds."""
+    keep_heap()  # as the command does
     files = PredictionFiles(classes=classes)
 
     def loop(items: Sequence[PredictionInput]) -> None:

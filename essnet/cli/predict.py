@@ -74,6 +74,7 @@ def predict(
     """
     from essnet.training.checkpoint import open_checkpoint
     from essnet.training.device import resolve_device
+    from essnet.training.free_memory import keep_heap
     from essnet.training.overlay_videos import OverlayVideos
     from essnet.training.prediction_files import PredictionFiles
     from essnet.training.prediction_inputs import find_inputs, with_all_frames
@@ -84,6 +85,7 @@ def predict(
     check_writable(output)
     opened = open_checkpoint(checkpoint)
     inputs = find_inputs(images, output=output, seconds=every)
+    keep_heap()
     model = load_model(opened, device=resolve_device(device, key="--device"))
     files = PredictionFiles(
         classes=opened.classes,

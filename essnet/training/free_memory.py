@@ -1,4 +1,4 @@
-"""Giving memory back to the system that a process keeps for its next allocations."""
+"""Whether a process keeps the memory that it has freed for its next allocations, or gives it back to the system."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import gc
 from contextlib import suppress
 
 import torch
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+"""As glibc's malloc.h has them."""
 
 
 def return_heap() -> None:
@@ -17,6 +20,18 @@ def return_heap() -> None:
     """
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def keep_heap() -> None:
+    """From now on keep what is freed in the C library's heap, large tensors too, where it can (glibc).
+
+    Else each tensor from 32 MiB on is memory that the system clears first: half the time of prediction in batches on a
+    CPU. For processes that do one thing and end.
+    """
+    with suppress(AttributeError, OSError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_MMAP_MAX, 0)
+        library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def return_memory() -> None:
