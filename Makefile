@@ -1,7 +1,7 @@
 # make sweep   the main job on the embedded default
 # make test    all tests; make check: linters and types
 # make torture wrong inputs by the ten thousand, for an hour or so; the counts go to docs/reliability.md
-# make audit   known weaknesses of the packages in .venv, looked up in the advisories of Python packages; make sbom: what they are, as sbom.json
+# make audit   known weaknesses of the packages in .venv; make sbom: what they are, as sbom.json
 # All make .venv from requirements.txt where it is missing or out of date.
 
 PYTHON ?= python3
