@@ -6,12 +6,10 @@ ended: nothing is unpickled, and no trial that ended is run again.
 
 from __future__ import annotations
 
-import logging
 import os
-import secrets
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +24,6 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
 import ray
 from ray import tune
-from ray._private import ray_constants
-from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # compiled, and not in its stub
 
 from essnet.config import Sweep
 from essnet.sweep.callback import SweepCallback
@@ -35,6 +31,7 @@ from essnet.sweep.cluster import WORKERS_ENVIRONMENT, join_cluster
 from essnet.sweep.folder import ENDED, PENDING, RUNNING, STOPPED, SweepFolder
 from essnet.sweep.interrupted import Interrupted, InterruptedCallback
 from essnet.sweep.measured_packing import measure_packing
+from essnet.sweep.own_ray import own_ray
 from essnet.sweep.packing import unpacked
 from essnet.sweep.parent_run import start_parent
 from essnet.sweep.planned_search import PlannedSearch
@@ -91,20 +88,15 @@ def run_sweep(
     if queue.is_done():
         _note_total(folder)
         return
-    if address is not None:
-        join_cluster(address)
-    else:
-        os.environ.update(WORKERS_ENVIRONMENT)  # workers here inherit it
-        with _for_this_user_alone():
-            ray.init(
-                address="local",  # not a cluster that the environment happens to name
-                num_cpus=placement.total_cpus,
-                num_gpus=placement.total_gpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-    try:
+    with ExitStack() as stack:  # whatever the disk says, each of these is done, the last one first
+        stack.callback(_settle, folder)
+        if address is None:
+            os.environ.update(WORKERS_ENVIRONMENT)  # workers here inherit it
+            stack.enter_context(own_ray(placement))
+        else:
+            join_cluster(address)
+            stack.callback(ray.shutdown)
+        stack.callback(queue.note_time, at_once=True)
         with _signals_of_a_sweep(), track_sweep(folder):
             packing = unpacked(placement)
             if sweep.config.resources.packing == "measured":
@@ -126,12 +118,6 @@ def run_sweep(
             _build_tuner(sweep, folder, searcher, callbacks, concurrent=packing.concurrent).fit()
         if queue.is_done():
             _note_total(folder)
-    finally:
-        try:
-            queue.note_time(at_once=True)
-        finally:  # whatever the disk says, Ray's processes end
-            ray.shutdown()
-        _settle(folder)
 
 
 def _build_tuner(
@@ -154,23 +140,6 @@ def _build_tuner(
             verbose=0,
         ),
     )
-
-
-@contextmanager
-def _for_this_user_alone() -> Iterator[None]:
-    """Let Ray, started within, listen on loopback, as it always does on macOS and Windows, and take this sweep's token.
-
-    Ray's own token is in a file of the home folder that it lets everybody read.
-    """
-    if "RAY_AUTH_TOKEN_PATH" not in os.environ and "RAY_AUTH_TOKEN" not in os.environ:
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-        AuthenticationTokenLoader.instance().reset_cache()  # this process may have been part of a cluster before
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextmanager
