@@ -1,5 +1,6 @@
 # make sweep   the main job on the embedded default
 # make test    all tests; make check: linters and types
+# make site    docs/ as pages in site/, every link checked
 # make torture wrong inputs by the ten thousand, for an hour or so; the counts go to docs/reliability.md
 # make audit   known weaknesses of the packages in .venv; make sbom: what they are, as sbom.json
 # All make .venv from requirements.txt where it is missing or out of date.
@@ -8,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SWEEP ?= experiments/textures/sweep.yaml
 
-.PHONY: sweep test check torture audit sbom clean
+.PHONY: sweep test check site torture audit sbom clean
 
 sweep: .venv/.run
 	$(BIN)/python launch.py sweep $(SWEEP) --resume
@@ -24,6 +25,9 @@ check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+site: .venv/.dev
+	$(BIN)/python -m mkdocs build --strict
 
 torture: .venv/.dev
 	$(BIN)/python -m benchmarks.torture
@@ -50,7 +54,7 @@ sbom: .venv/audit/.made .venv/.run
 	$(BIN)/python -m pip install --progress-bar on -r requirements.txt
 	@touch $@
 
-.venv/.dev: .venv/.run requirements-dev.txt
+.venv/.dev: .venv/.run requirements-dev.txt requirements-docs.txt
 	$(BIN)/python -m pip install --progress-bar on -r requirements-dev.txt
 	@touch $@
 

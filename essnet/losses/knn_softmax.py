@@ -26,10 +26,10 @@ def knn_softmax_loss(
     """Return mean_p -log softmax(z_p) at the target, over the target and the `num_neighbours` nearest other
     classes.
 
-    Arguments, shapes and errors are those of `embedding_softmax_loss`, which this equals from num_neighbours
-    >= C - 1 on. `backend` and `search` are those of `build_index`; by default the fastest exact way is taken,
-    with an index or without. Also raises ValueError for num_neighbours < 1. Source: Jain et al., ICCV 2021,
-    arXiv 2012.07489.
+    Arguments, shapes and errors are those of `embedding_softmax_loss`, which this equals where
+    num_neighbours is C - 1 or more. `backend` and `search` are those of `build_index`; by default the fastest exact
+    way is taken, with an index or without. Also raises ValueError for num_neighbours < 1. Source: Jain et al.,
+    ICCV 2021, arXiv 2012.07489.
     """
     if num_neighbours < 1:
         raise ValueError(f"num_neighbours={num_neighbours} must be at least 1: a target needs a rival")
