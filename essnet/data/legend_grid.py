@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from PIL import ImageDraw, ImageFont
 
+from essnet.data.lettering import lettering
 from essnet.data.pictures import cut_text
 
 Entry: TypeAlias = tuple[str, tuple[int, ...] | None]
@@ -52,9 +53,7 @@ class LegendGrid:
 
 def font_for(image_width: int) -> ImageFont.FreeTypeFont:
     """Return a font that can be read when the whole image is looked at."""
-    font = ImageFont.load_default(max(_LEAST_FONT, image_width // _WIDTH_PER_FONT))
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    return font
+    return lettering(max(_LEAST_FONT, image_width // _WIDTH_PER_FONT))
 
 
 def line_height(font: ImageFont.FreeTypeFont) -> int:

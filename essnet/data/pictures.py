@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from essnet.data.class_table import ClassTable
+from essnet.data.lettering import lettering
 from essnet.labels import IGNORE_INDEX
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -109,7 +110,7 @@ def label_sheet(rows: Sequence[LabelledRow], classes: ClassTable) -> Image.Image
     draw = ImageDraw.Draw(sheet)
     top = _MARGIN
     for (caption, tiles, legend), height in zip(lines, heights, strict=True):
-        font = ImageFont.load_default(15)
+        font = lettering(15)
         draw.text((_MARGIN, top), cut_text(caption, width, font), fill=_INK, font=font)
         left, below = _MARGIN, top + _CAPTION_HEIGHT
         for tile in tiles:
@@ -180,7 +181,7 @@ def _drawn(columns: dict[str, list[Image.Image | None]], legend: list[tuple[str,
 
     left = _MARGIN
     for (title, tiles), width in zip(columns.items(), widths, strict=True):
-        draw.text((left, _MARGIN), title, fill=_INK, font=ImageFont.load_default(16))
+        draw.text((left, _MARGIN), title, fill=_INK, font=lettering(16))
         top = _MARGIN + _TITLE_HEIGHT
         for tile, row_height in zip(tiles, heights, strict=True):
             if tile is None:
@@ -201,14 +202,14 @@ def _entry(
     draw: ImageDraw.ImageDraw, name: str, colour: tuple[int, ...] | None, *, left: int, top: int, width: int
 ) -> None:
     """One line of a legend; without a colour only its text."""
-    font = ImageFont.load_default(13)
+    font = lettering(13)
     if colour is not None:
         draw.rectangle((left, top, left + _SWATCH, top + _SWATCH), fill=colour)
     text = cut_text(name, width - _SWATCH - 14, font)
     draw.text((left + _SWATCH + 6, top + _SWATCH / 2), text, fill=_INK, font=font, anchor="lm")
 
 
-def cut_text(text: str, room: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def cut_text(text: str, room: int, font: ImageFont.FreeTypeFont) -> str:
     """The text, shortened with an ellipsis until it is at most `room` pixels wide."""
     if font.getlength(text) <= room:
         return text
