@@ -60,6 +60,9 @@ class TexturesData(DataBlock):
     test_images: Positive = 256
     seed: NonNegative = 0
     """Decides what each class looks like and every scene; not the trial's seed."""
+    long_tail: NonNegativeFloat = 0.6
+    """How much rarer each class is than the one before it: that of rank r, from 1, is drawn with weight
+    r ** -long_tail; 0: all are as frequent."""
 
     @field_validator("sampling")
     @classmethod

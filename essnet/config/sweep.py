@@ -22,7 +22,7 @@ from essnet.config.messages import did_you_mean
 _FREQUENCY_METRICS = ("val/miou_frequent", "val/miou_common", "val/miou_rare")
 """Only where the data set groups its classes by how frequent they are."""
 
-_GROUPED_DATA = ("coco_lvis",)
+_GROUPED_DATA = ("coco_lvis", "textures")
 
 Mode = Literal["max", "min"]
 

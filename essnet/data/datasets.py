@@ -110,6 +110,7 @@ def _textures(config: TexturesData, split: str) -> TexturesDataset:
         size=config.crop_height_width,
         length=lengths[split],
         seed=config.seed,
+        long_tail=config.long_tail,
     )
 
 

@@ -32,7 +32,8 @@ PATTERNS = {
 
 WAVELENGTH_PX = (4.0, 14.0)
 COLOUR_RANGE = (16.0, 239.0)
-LONG_TAIL_EXPONENT = 0.6  # the class of rank r is drawn with weight (1 + r) ** -exponent
+LONG_TAIL = 0.6  # the class of rank r is drawn with weight (1 + r) ** -LONG_TAIL
+GROUPS = ("frequent", "common", "rare")
 COLOUR_JITTER = 6.0  # standard deviation in grey levels, per region
 ANGLE_JITTER = 0.08  # standard deviation in radians, per region
 WAVELENGTH_JITTER = 0.06  # relative standard deviation, per region
@@ -43,8 +44,10 @@ class TexturesDataset(Dataset[Sample]):
     """Scenes of 4 to 8 Voronoi regions, each filled with the texture of its class.
 
     A class is two colours, a pattern, a wavelength and an orientation, drawn once from `seed`; scenes add
-    jitter per region, noise per pixel, and long-tailed class frequencies. Item i depends on `seed`, `split`
-    and i alone. All splits share the textures and differ in their scenes.
+    jitter per region, noise per pixel, and long-tailed class frequencies: the class of rank r is drawn with weight
+    (1 + r) ** -`long_tail`, and 0 makes all as frequent. Item i depends on these, `split` and i alone. All splits share
+    the textures and differ in their scenes. `frequency_groups` holds, for each class index, in which third of the ranks
+    it is: frequent, common or rare.
 
     Items: image uint8 (3, H, W) and mask int64 (H, W) with class indices; `size` is (H, W) in pixels.
     Raises ValueError for an unknown split and for numbers that make no data set.
@@ -58,11 +61,14 @@ class TexturesDataset(Dataset[Sample]):
         size: tuple[int, int] = (64, 64),
         length: int,
         seed: int = 0,
+        long_tail: float = LONG_TAIL,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split={split!r} is unknown; textures has {', '.join(SPLITS)}")
         if seed < 0:
             raise ValueError(f"seed={seed} must not be negative")
+        if not long_tail >= 0:
+            raise ValueError(f"long_tail={long_tail} must not be negative")
         for name, value in {"num_classes": num_classes, "length": length, "size": min(size)}.items():
             if value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
@@ -70,17 +76,19 @@ class TexturesDataset(Dataset[Sample]):
         self._key = (seed, SPLITS[split])
         self._length = length
         self._size = size
-        self._draw_classes(np.random.default_rng((seed, 0)), num_classes)
+        self._draw_classes(np.random.default_rng((seed, 0)), num_classes, long_tail)
 
-    def _draw_classes(self, rng: np.random.Generator, num_classes: int) -> None:
+    def _draw_classes(self, rng: np.random.Generator, num_classes: int, long_tail: float) -> None:
         low, high = np.log(WAVELENGTH_PX)
         self._colours = rng.uniform(*COLOUR_RANGE, size=(num_classes, 2, 3)).astype(np.float32)
         self._patterns = np.array(list(PATTERNS.values()), np.float32)[rng.integers(len(PATTERNS), size=num_classes)]
         self._wavelengths = np.exp(rng.uniform(low, high, size=num_classes)).astype(np.float32)
         self._angles = rng.uniform(0, np.pi, size=num_classes).astype(np.float32)
         # The rank is drawn as well, so that a class index says nothing about how frequent its class is.
-        weights = (1.0 + rng.permutation(num_classes)) ** -LONG_TAIL_EXPONENT
+        ranks = rng.permutation(num_classes)
+        weights = (1.0 + ranks) ** -long_tail
         self._cumulative = np.cumsum(weights / weights.sum())
+        self.frequency_groups: tuple[str | None, ...] = tuple(GROUPS[len(GROUPS) * rank // num_classes] for rank in ranks.tolist())
 
     def __len__(self) -> int:
         return self._length

@@ -74,5 +74,6 @@ def test_a_scheduler_needs_a_metric_that_there_is_in_between(
 
 def test_metrics_that_the_data_lacks_are_named_where_they_stand(tmp_path: Path) -> None:
     search = {"objectives": [{"metric": "val/miou"}, {"metric": "val/miou_rare"}]}
+    base = {"data": {"name": "folder", "root": "mine"}, "objective": {"name": "embedding_softmax"}}
     with pytest.raises(InputError, match=r"sweep\.yaml: search\.objectives\.1\.metric: found 'val/miou_rare'"):
-        tiny_sweep(tmp_path, search=search)
+        tiny_sweep(tmp_path, search=search, base=base)

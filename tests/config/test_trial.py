@@ -158,7 +158,7 @@ def test_a_configuration_without_the_later_keys_means_what_it_meant(tmp_path: Pa
         ),
         (
             "data.root=x",
-            "data.root: unknown key; known are data.crop_size, data.name, data.num_classes, "
+            "data.root: unknown key; known are data.crop_size, data.long_tail, data.name, data.num_classes, "
             "data.num_workers, data.sampling, data.seed, data.test_images, data.train_images, data.val_images",
         ),
         (

@@ -76,7 +76,7 @@ SEARCH = "search: {algorithm: random, num_trials: 2, "
         f"{HEAD}arms:\n{FULL}overrides: {{trainer.max_steps: 0}}\n",
         f"{HEAD}arms:\n{FULL}overrides: {{seed: {{choice: [1, 2]}}}}\n",
         f"{HEAD}arms:\n{FULL}overrides: {{data: {{name: folder, root: ~nobody-of-this-name/x}}}}\n",
-        f"{HEAD}arms:\n{FULL}search: {{metric: val/miou_rare}}\n",
+        f"{HEAD}overrides: {{data: {{name: folder, root: mine}}}}\narms:\n{FULL}search: {{metric: val/miou_rare}}\n",
         arm("share: 2"),
         arm("tracking.uri: sqlite:///t.db"),
         arm("objective.name: knn_softmax, objective: {name: knn_softmax}"),
@@ -138,14 +138,16 @@ def test_a_metric_of_frequency_groups_needs_data_that_has_them(tmp_path: Path) -
     text = f"{HEAD}arms: {{full: {{objective.name: full_softmax}}}}\n"
     rare = "search: {metric: val/miou_rare}\n"
     message = (
-        "search.metric: found 'val/miou_rare', which only data.name=coco_lvis has, and not textures; take val/miou"
+        "search.metric: found 'val/miou_rare', which only data.name=coco_lvis, textures has, and not folder; "
+        "take val/miou"
     )
-    assert refusal(tmp_path, text + rare) == f"s.yaml: {message}"
-    assert refusal(tmp_path, text, "search.metric=val/miou_rare") == message
-    lvis = "data={name: coco_lvis, root: lvis}"
-    assert load(tmp_path, text + rare, lvis).config.search.metric == "val/miou_rare"
+    folder = "data={name: folder, root: mine}"
+    assert refusal(tmp_path, text + rare, folder) == f"s.yaml: {message}"
+    assert refusal(tmp_path, text, folder, "search.metric=val/miou_rare") == message
+    for grouped in ("data={name: coco_lvis, root: lvis}", "data={name: textures}"):
+        assert load(tmp_path, text + rare, grouped).config.search.metric == "val/miou_rare"
     # Each arm may have data of its own.
-    assert refusal(tmp_path, arm("data: {name: coco_lvis, root: lvis}") + rare) == f"s.yaml: {message}"
+    assert refusal(tmp_path, arm("data: {name: folder, root: mine}") + rare) == f"s.yaml: {message}"
 
 
 @pytest.mark.parametrize(

@@ -134,3 +134,36 @@ def test_an_index_outside_ends_iteration(index: int) -> None:
 def test_impossible_settings_are_refused(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**changes)
+
+
+def share_of_regions(dataset: TexturesDataset, classes: set[int]) -> float:
+    labels = [int(label) for index in range(len(dataset)) for label in np.unique(pixels_of(dataset, index)[1])]
+    return sum(label in classes for label in labels) / len(labels)
+
+
+def test_groups_are_thirds_of_the_classes_by_how_often_they_occur() -> None:
+    dataset = build(num_classes=30, length=400, long_tail=1.5)
+    groups = dataset.frequency_groups
+    assert [groups.count(name) for name in ("frequent", "common", "rare")] == [10, 10, 10]
+    shares = [
+        share_of_regions(dataset, {index for index, group in enumerate(groups) if group == name})
+        for name in ("frequent", "common", "rare")
+    ]
+    assert shares[0] > 5 * shares[1] > 5 * shares[2] > 0
+
+
+def test_without_a_long_tail_all_classes_are_as_frequent() -> None:
+    dataset = build(num_classes=2, length=400, long_tail=0.0)
+    counts = np.bincount(np.concatenate([pixels_of(dataset, index)[1].ravel() for index in range(len(dataset))]))
+    assert counts.min() / counts.max() == pytest.approx(1, abs=0.1)
+
+
+def test_the_long_tail_changes_which_classes_occur_and_not_what_they_look_like() -> None:
+    first, second = build(long_tail=0.6), build(long_tail=2.0)
+    assert first.frequency_groups == second.frequency_groups
+    assert not all(equal(first, second, index) for index in range(5))
+
+
+def test_a_negative_long_tail_is_refused() -> None:
+    with pytest.raises(ValueError, match="long_tail=-1 must not be negative"):
+        build(long_tail=-1)
