@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from essnet.atomic_files import read_json_as, write_json
-from essnet.sweep.folder import TrialRecord
 
 _NOTE_SECONDS = 5.0
 _SPENT = TypeAdapter(dict[str, float])
@@ -25,7 +23,7 @@ class Budget:
     hours
         While the sweep runs; None: as many as it takes.
     steps
-        Of all trials that have begun, replicates aside; None: as many as it takes.
+        Of all trials; None: as many as it takes.
     """
 
     def __init__(self, folder: Path, *, hours: float | None, steps: int | None) -> None:
@@ -51,9 +49,15 @@ class Budget:
             self._noted = now
             write_json(self._path, {"seconds": self.seconds})
 
-    def is_spent(self, begun: Iterable[TrialRecord]) -> bool:
-        """Return whether no further trial of the search may begin, after those that have."""
-        if self._hours is not None and self.seconds >= self._hours * 3600:
-            return True
-        steps = sum(record.max_steps for record in begun if record.replicates is None)
+    @property
+    def counts_steps(self) -> bool:
+        """Whether steps are limited."""
+        return self._steps is not None
+
+    def time_is_spent(self) -> bool:
+        """Return whether the sweep has run for its hours."""
+        return self._hours is not None and self.seconds >= self._hours * 3600
+
+    def steps_are_spent(self, steps: int) -> bool:
+        """Return whether trials may take no more than these steps."""
         return self._steps is not None and steps >= self._steps

@@ -14,6 +14,7 @@ from essnet.sweep.plan import PlannedTrial, plan_trials, trial_counts
 from essnet.sweep.requests import Requests
 from essnet.sweep.search import build_search
 from essnet.sweep.warm_start import keep_warm_start
+from essnet.training.result import read_history
 
 
 class TrialQueue:
@@ -33,6 +34,7 @@ class TrialQueue:
         self._again = [record for record in self._records.values() if record.state not in ENDED]
         self._running: dict[str, TrialRecord] = {}
         self._ended: list[str] = []
+        self._steps_taken: dict[str, int] = {}
         self._plan()
 
     def _plan(self) -> None:
@@ -72,7 +74,7 @@ class TrialQueue:
         """Return whether no trial runs and none will come."""
         self._look_at_ended()
         self._look_at_requests()
-        self._keep_to_budget()
+        self._may_search()
         if self._again or self._running:
             return False
         return all(planned.seed is not None and self._replicate(planned) is None for planned in self._planned)
@@ -101,9 +103,26 @@ class TrialQueue:
             self._plan()
             self._folder.note(num_trials=len(plan_trials(self._sweep)), added_trials=added)
 
-    def _keep_to_budget(self) -> None:
-        if self._budget.is_spent(self._records.values()):
+    def _may_search(self) -> bool:
+        """Return whether a further trial of the search may begin; forget those that never will."""
+        time_is_spent = self._budget.time_is_spent()
+        may = not time_is_spent and not (self._budget.counts_steps and self._budget.steps_are_spent(self._steps()))
+        open_ones = (*self._again, *self._running.values())
+        if not may and (time_is_spent or all(record.replicates is not None for record in open_ones)):
             self._planned = [planned for planned in self._planned if planned.seed is not None]
+        return may
+
+    def _steps(self) -> int:
+        """Steps of the search: those that stopped trials took, and all that the others have to take."""
+        return sum(self._steps_of(record) for record in self._records.values() if record.replicates is None)
+
+    def _steps_of(self, record: TrialRecord) -> int:
+        if record.state != STOPPED:
+            return record.max_steps
+        if record.trial_id not in self._steps_taken:
+            history = read_history(self._folder.trial(record.trial_id) / "history.jsonl")
+            self._steps_taken[record.trial_id] = history[-1]["step"] if history else 0
+        return self._steps_taken[record.trial_id]
 
     def _next_again(self, *, alone: bool) -> TrialRecord | None:
         """A trial that was begun before. One that needs a whole device comes last: it would wait for one all along."""
@@ -113,9 +132,9 @@ class TrialQueue:
         return record
 
     def _next_planned(self) -> TrialRecord | None:
-        self._keep_to_budget()
+        may_search = self._may_search()
         for planned in list(self._planned):
-            if planned.seed is not None and self._is_searching(planned.arm):
+            if self._is_searching(planned.arm) if planned.seed is not None else not may_search:
                 continue
             self._planned.remove(planned)
             record = self._searched(planned) if planned.seed is None else self._replicate(planned)

@@ -13,7 +13,7 @@ import pytest
 from essnet.config import Sweep
 from essnet.sweep.folder import COMPLETED, ENDED, FAILED, PENDING, RUNNING, STOPPED, SweepFolder, TrialRecord
 from essnet.sweep.trial_queue import TrialQueue
-from tests.sweep.sweeps import tiny_sweep
+from tests.sweep.sweeps import TINY_TRIAL, tiny_sweep
 
 
 def begin(queue: TrialQueue, folder: SweepFolder) -> TrialRecord | None:
@@ -151,6 +151,27 @@ def test_no_trial_of_the_search_begins_beyond_the_budget(tmp_path: Path) -> None
     # Of six steps each: the fourth passes the budget. The replicates come on top.
     assert [record.arm for record in records if record.replicates is None] == ["full", "knn", "knn", "knn"]
     assert len(records) == 6
+
+
+def test_a_stopped_trial_leaves_the_steps_that_it_did_not_take_to_others(tmp_path: Path) -> None:
+    search = {"algorithm": "random", "num_trials": 9, "step_budget": 20}
+    sweep = tiny_sweep(tmp_path, search=search, base={**TINY_TRIAL, "trainer": {"max_steps": 10}})
+    folder = SweepFolder(tmp_path / "runs")
+    queue = TrialQueue(sweep, folder)
+    first, second = begin(queue, folder), begin(queue, folder)
+    assert first is not None
+    assert second is not None
+    assert begin(queue, folder) is None  # the two may take all of the 20 steps
+    assert not queue.is_done()
+    end(queue, folder, second, 0.5, state=STOPPED)  # after 6 of its 10
+    third = begin(queue, folder)
+    assert third is not None
+    end(queue, folder, first, 0.5)
+    assert begin(queue, folder) is None
+    end(queue, folder, third, 0.5)
+    assert begin(queue, folder) is None
+    assert queue.is_done()
+    assert TrialQueue(sweep, folder).is_done()
 
 
 def test_hours_are_counted_over_all_drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
