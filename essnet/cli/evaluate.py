@@ -10,6 +10,7 @@ import typer
 from essnet.cli.progress import show_progress
 from essnet.cli.terminal import (
     DEFAULT_OUTPUT,
+    AllowCode,
     Debug,
     Json,
     Output,
@@ -30,6 +31,7 @@ def evaluate(
         Path | None,
         typer.Option("--save", metavar="DIR", help="Save each prediction: a 16-bit PNG and a colour overlay."),
     ] = None,
+    allow_code: AllowCode = None,
     output: Output = DEFAULT_OUTPUT,
     as_json: Json = False,
     debug: Debug = False,
@@ -50,6 +52,8 @@ def evaluate(
     import torch
 
     from essnet.config import InputError, trial_from_mapping
+    from essnet.config.extensions import allow, code_in
+    from essnet.config.overrides import parse_overrides
     from essnet.data import build_dataset
     from essnet.training.checkpoint import open_checkpoint
     from essnet.training.device import resolve_device
@@ -59,6 +63,7 @@ def evaluate(
     from essnet.training.trial import load_model
 
     opened = open_checkpoint(checkpoint)
+    allow([*code_in(parse_overrides(overrides or ())), *(allow_code or ())])
     config = trial_from_mapping(opened.config.model_dump(), overrides or (), source=str(checkpoint / "config.yaml"))
     if (config.model, config.objective) != (opened.config.model, opened.config.objective):
         raise InputError("model and objective are the checkpoint's own; only data, evaluation and trainer can change")

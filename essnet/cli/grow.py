@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from essnet.cli.terminal import DEFAULT_OUTPUT, Debug, Json, Output, check_writable, people_console, print_json
+from essnet.cli.terminal import (
+    DEFAULT_OUTPUT,
+    AllowCode,
+    Debug,
+    Json,
+    Output,
+    check_writable,
+    people_console,
+    print_json,
+)
 
 
 def grow(
@@ -29,6 +38,7 @@ def grow(
         int, typer.Option("--ignore-value", min=0, help="Value of the masks' pixels that are not labelled.")
     ] = 255,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:0, ...")] = "auto",
+    allow_code: AllowCode = None,
     output: Output = DEFAULT_OUTPUT,
     as_json: Json = False,
     debug: Debug = False,
@@ -49,6 +59,7 @@ def grow(
     from essnet.cli.progress import show_progress
     from essnet.cli.run_folder import free_folder
     from essnet.config import InputError
+    from essnet.config.extensions import allow
     from essnet.data import read_class_table
     from essnet.training.checkpoint import open_checkpoint
     from essnet.training.checkpoint_folder import CheckpointFolder
@@ -57,6 +68,7 @@ def grow(
     from essnet.training.growth import check_can_grow, new_rows, write_grown
     from essnet.training.growth_examples import open_examples
 
+    allow(allow_code or ())
     opened = open_checkpoint(checkpoint)
     check_can_grow(opened)
     names = read_class_table(classes).names

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from essnet.cli.progress import show_progress
-from essnet.cli.terminal import Debug, Json, check_writable, people_console, print_json
+from essnet.cli.terminal import AllowCode, Debug, Json, check_writable, people_console, print_json
 from essnet.config.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def predict(
     ] = 1.0,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images that are predicted at once.")] = 8,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:0, ...")] = "auto",
+    allow_code: AllowCode = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -72,6 +73,7 @@ def predict(
 
       launch.py predict runs/train/camvid/checkpoints/best drive.mp4 --every 0.5 --overlay-video
     """
+    from essnet.config.extensions import allow
     from essnet.training.checkpoint import open_checkpoint
     from essnet.training.device import resolve_device
     from essnet.training.free_memory import keep_heap
@@ -83,6 +85,7 @@ def predict(
     from essnet.training.uncertainty import uncertainty_scale
 
     check_writable(output)
+    allow(allow_code or ())
     opened = open_checkpoint(checkpoint)
     inputs = find_inputs(images, output=output, seconds=every)
     keep_heap()

@@ -77,8 +77,10 @@ def sweep(
       search.num_trials=8
     """
     from essnet.config import InputError, load_sweep
+    from essnet.config.extensions import allow
 
     asked = load_sweep(config, overrides or ())
+    allow(asked.code)
     if asked.config.name in _TAKEN_NAMES:
         raise InputError(f"name: found {asked.config.name!r}, which {output} uses for something else")
     check_writable(output)
@@ -158,6 +160,8 @@ def sweep(
             console.print(line, markup=False)
     ui = f"launch.py ui {folder.path.name} --output {output}" if tracking.uri is None else store.uri
     console.print(f"folder: {folder.path}    MLflow: {ui}", markup=False)
+    if comparison.best_checkpoint is not None:
+        console.print(f"best checkpoint: {comparison.best_checkpoint}", markup=False)
     if model is not None:
         console.print(f"model: {model}", markup=False)
     if as_json:

@@ -23,6 +23,15 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as trainer.max_steps=50.", show_default=False),
 ]
+AllowCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-code",
+        metavar="NAME",
+        help="Code that is named there, as package.module:attribute, and that you trust; may be given again.",
+        show_default=False,
+    ),
+]
 DEFAULT_OUTPUT = Path("runs")
 _SCAN_SECONDS = 3.0
 

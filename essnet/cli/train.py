@@ -12,6 +12,7 @@ import typer
 from essnet.cli.run_folder import free_folder, held_folder, newest_folder
 from essnet.cli.terminal import (
     DEFAULT_OUTPUT,
+    AllowCode,
     Json,
     Output,
     Overrides,
@@ -64,6 +65,7 @@ def train(
     detect_anomaly: Annotated[
         bool, typer.Option("--detect-anomaly", help="Name the operation whose gradient is NaN; slow.")
     ] = False,
+    allow_code: AllowCode = None,
     output: Output = DEFAULT_OUTPUT,
     as_json: Json = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and log every step.")] = False,
@@ -85,7 +87,7 @@ def train(
 
       launch.py train --from-trial runs/textures/003 --profile
     """
-    trial = _load(config, overrides or (), from_trial, output)
+    trial = _load(config, overrides or (), from_trial, output, allow_code or ())
     if debug:
         trial = trial.model_copy(update={"trainer": trial.trainer.model_copy(update={"log_every_steps": 1})})
     if overfit is not None:
@@ -232,20 +234,28 @@ def train(
         console.print(f"model: {model}", markup=False)
 
 
-def _load(config: str | None, overrides: Sequence[str], from_trial: str | None, output: Path) -> TrialConfig:
-    """Read the trial: a YAML file's, or one of a sweep."""
+def _load(
+    config: str | None, overrides: Sequence[str], from_trial: str | None, output: Path, allow_code: Sequence[str]
+) -> TrialConfig:
+    """Read the trial, a YAML file's or one of a sweep, and allow the code that this person has named."""
     from essnet.cli.sweep_trial import load_sweep_trial
     from essnet.config import load_trial
+    from essnet.config.extensions import allow, code_in
+    from essnet.config.overrides import parse_overrides
 
+    allow(allow_code)
     if from_trial is None:
         if config is None:
             raise InputError("Missing argument 'CONFIG.yaml'; or name a sweep's trial: --from-trial SWEEP/TRIAL_ID")
-        return load_trial(Path(config), overrides)
-    if config is None:
-        return load_sweep_trial(from_trial, overrides, output=output)
-    if "=" not in config:  # what stands first is an override otherwise
-        raise InputError(f"{config}: a file beside --from-trial {from_trial}; give one of both")
-    return load_sweep_trial(from_trial, [config, *overrides], output=output)
+        trial = load_trial(Path(config), overrides)
+        allow(code_in(trial.model_dump()))
+        return trial
+    if config is not None:  # what stands first is an override then
+        if "=" not in config:
+            raise InputError(f"{config}: a file beside --from-trial {from_trial}; give one of both")
+        overrides = [config, *overrides]
+    allow(code_in(parse_overrides(overrides)))
+    return load_sweep_trial(from_trial, overrides, output=output)
 
 
 def _run_folder(root: Path, name: str, *, resume: bool) -> Path:

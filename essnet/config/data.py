@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
+from essnet.config.extension_names import DATA_SETS, IMPORT_PATH, is_extension
+from essnet.config.extensions import check_name
 from essnet.config.fields import Block, NonNegative, NonNegativeFloat, PathName, Positive, Probability
 
 
@@ -72,10 +74,9 @@ class TexturesData(DataBlock):
         return sampling
 
 
-class PicturesData(DataBlock):
-    """What data sets in files have: where they lie, and how their images are augmented."""
+class CroppedData(DataBlock):
+    """What data sets have whose images are of any size: how they are augmented."""
 
-    root: PathName
     num_classes: Positive | None = None
     """Only a check: the data set knows its classes."""
     scale: list[Annotated[float, Field(ge=0.01)]] = Field([0.5, 2.0], min_length=2, max_length=2)
@@ -91,6 +92,12 @@ class PicturesData(DataBlock):
         if scale[0] > scale[1]:
             raise ValueError(f"found {scale}; the smallest factor comes first")
         return scale
+
+
+class PicturesData(CroppedData):
+    """What data sets in files have: where they lie."""
+
+    root: PathName
 
 
 class FolderData(PicturesData):
@@ -152,7 +159,42 @@ class CocoLvisData(PicturesData):
     """Folder of train2017/ and val2017/, where it is not the one of the build; a relative one is below `root`."""
 
 
+class ExtensionData(CroppedData):
+    """A data set of another package; `essnet.data.extension` says what that is."""
+
+    name: str
+    root: PathName | None = None
+    """Folder of the data set, where it is in files."""
+    options: dict[str, Any] = Field(default={})
+    """What it wants to know beside that."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return check_name(name, group=DATA_SETS, built_in=())
+
+
+_BUILT_IN = ("textures", "folder", "voc", "ade20k", "cityscapes", "coco_stuff10k", "coco_stuff", "coco_lvis")
+
+
+def _tag(values: object) -> str | None:
+    """The name by which a block is told: that of the data set, or for those of other packages one for all."""
+    block = values if isinstance(values, dict) else vars(values) if isinstance(values, DataBlock) else {}
+    if "name" not in block:
+        return None
+    name = block["name"]
+    return IMPORT_PATH if name not in _BUILT_IN and is_extension(name, DATA_SETS) else str(name)
+
+
 DataConfig = Annotated[
-    TexturesData | FolderData | VocData | Ade20kData | CityscapesData | CocoStuff10kData | CocoStuffData | CocoLvisData,
-    Field(discriminator="name"),
+    Annotated[TexturesData, Tag("textures")]
+    | Annotated[FolderData, Tag("folder")]
+    | Annotated[VocData, Tag("voc")]
+    | Annotated[Ade20kData, Tag("ade20k")]
+    | Annotated[CityscapesData, Tag("cityscapes")]
+    | Annotated[CocoStuff10kData, Tag("coco_stuff10k")]
+    | Annotated[CocoStuffData, Tag("coco_stuff")]
+    | Annotated[CocoLvisData, Tag("coco_lvis")]
+    | Annotated[ExtensionData, Tag(IMPORT_PATH)],
+    Discriminator(_tag),
 ]

@@ -13,6 +13,8 @@ from essnet.config.absolute_paths import make_paths_absolute
 from essnet.config.arm import Arm
 from essnet.config.arm_checks import check_arm, read_points, without_effect
 from essnet.config.errors import InputError, named
+from essnet.config.extension_names import is_import_path
+from essnet.config.extensions import CODE_KEYS
 from essnet.config.messages import did_you_mean, in_one_line, validate
 from essnet.config.overrides import dotted_paths, parse_overrides, touches, with_overrides
 from essnet.config.shipped import own_or_shipped
@@ -42,6 +44,15 @@ class Sweep:
         """Names of the arms that others are compared with, the baseline among them; they are never stopped early."""
         marked = (arm.name for arm in self.arms if arm.options.reference)
         return frozenset([self.config.baseline, *marked])
+
+    @property
+    def code(self) -> list[str]:
+        """Import paths of other packages' code that the sweep names."""
+        names: list[Any] = [self.config.scheduler.name, *self.config.report.figures]
+        for arm, key in itertools.product(self.arms, CODE_KEYS):
+            space = arm.spaces.get(key)
+            names += [arm.value(key, {})] if space is None else space.values()
+        return [name for name in names if is_import_path(name)]
 
     def trial_config(self, overrides: Mapping[str, Any]) -> TrialConfig:
         """Return the base trial with dotted `overrides` set.

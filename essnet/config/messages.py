@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from essnet.config.errors import InputError
+from essnet.config.extension_names import DATA_SETS, IMPORT_PATH, installed
 from essnet.config.tracking_address import without_secrets
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -71,7 +72,7 @@ def _describe(schema: type[BaseModel], problem: Any) -> tuple[str, str]:
         return path, f"unknown key{did_you_mean(steps[-1], parent.model_fields, prefix=prefix)}"
     if kind == "missing":
         return path, "is missing"
-    if kind == "union_tag_not_found":
+    if kind == "union_tag_not_found" and isinstance(found, dict):
         return f"{path}.name", f"is missing; one of {', '.join(_tags(parent, steps[-1]))}"
     if kind == "union_tag_invalid":
         name = found["name"]
@@ -80,7 +81,7 @@ def _describe(schema: type[BaseModel], problem: Any) -> tuple[str, str]:
         return path, f"found {_shorten(found)}; one of {context['expected']}"
     if kind == "value_error":
         return path, str(context["error"])
-    if kind in ("model_type", "model_attributes_type", "dict_type"):
+    if kind in ("model_type", "model_attributes_type", "dict_type", "union_tag_not_found"):
         return path, f"found {_shorten(found)}; expected a block of keys"
     if kind in ("too_short", "string_too_short", "too_long"):
         least, most = context.get("min_length"), context.get("max_length")
@@ -125,12 +126,15 @@ _TYPE_STEPS = {
 def _tags(parent: type[BaseModel] | None, field: str) -> list[str]:
     """Return the names that choose among the models of a field."""
     models = _models_in(parent.model_fields[field].annotation) if parent else []
-    return [str(_tag_of(model)) for model in models]
+    tags = [str(_tag_of(model)) for model in models]
+    return [*tags, *installed(DATA_SETS)] if IMPORT_PATH in tags else tags
 
 
 def _tag_of(model: type[BaseModel]) -> object:
     field = model.model_fields.get("name")
     tags = get_args(field.annotation) if field else ()
+    if field and field.annotation is str:
+        return IMPORT_PATH  # the block of what other packages offer has any name
     return tags[0] if len(tags) == 1 else None
 
 

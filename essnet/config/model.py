@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from operator import not_
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from essnet.config.extension_names import OBJECTIVES
+from essnet.config.extensions import check_name
 from essnet.config.fields import Block, NonNegative, NonNegativeFloat, PathName, PositiveFloat, absolute, check_home
 
 
@@ -34,10 +37,14 @@ class ModelConfig(Block):
     """A checkpoint whose weights training begins with; the output layer's only where its classes are the same."""
 
 
+BUILT_IN_OBJECTIVES = ("full_softmax", "knn_softmax", "embedding_softmax", "sampled_softmax")
+
+
 class ObjectiveConfig(Block):
     """Output layer and loss together: neither works with the other's partner."""
 
-    name: Literal["full_softmax", "knn_softmax", "embedding_softmax", "sampled_softmax"]
+    name: str
+    """One of `BUILT_IN_OBJECTIVES`, or one of another package, which looks at `options` alone."""
     embedding_dim: Annotated[int, Field(ge=1, le=65_536)] = 12
     num_neighbours: NonNegative = 7
     num_random: NonNegative = 256
@@ -51,9 +58,18 @@ class ObjectiveConfig(Block):
     search: Literal["exact", "approximate"] = "exact"
     """How neighbours are sought; approximate from 50,000 classes on."""
     search_backend: Literal["auto", "faiss", "torch"] = "auto"
+    options: dict[str, Any] = Field(default={}, exclude_if=not_)
+    """What an objective of another package wants to know."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return check_name(name, group=OBJECTIVES, built_in=BUILT_IN_OBJECTIVES)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.options and self.name in BUILT_IN_OBJECTIVES:
+            raise ValueError(f"options: are for objectives of other packages; {self.name} has keys of its own")
         if self.learn_logit_scale and self.similarity == "dot":
             raise ValueError("learn_logit_scale=true needs similarity=l2 or cosine; dot has no logit_scale")
         if self.renormalise and self.similarity == "dot":

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from essnet.config.extension_names import REPORT_FIGURES
+from essnet.config.extensions import check_name
 from essnet.config.fields import (
     Block,
     Name,
@@ -18,6 +20,7 @@ from essnet.config.fields import (
 )
 from essnet.config.loop import TrackingConfig
 from essnet.config.messages import did_you_mean
+from essnet.config.scheduler import SchedulerConfig
 
 _FREQUENCY_METRICS = ("val/miou_frequent", "val/miou_common", "val/miou_rare")
 """Only where the data set groups its classes by how frequent they are."""
@@ -228,20 +231,6 @@ class ArmOptions(Block):
         return self
 
 
-class SchedulerConfig(Block):
-    """Whether trials that lag behind are stopped early. The baseline never is."""
-
-    name: Literal["none", "asha", "hyperband", "median"] = "none"
-    """`asha`: asynchronous successive halving; `hyperband`: the same in several brackets, of which some begin to stop
-    later; `median`: a trial ends whose best is below the median of the other trials' running means."""
-    grace_steps: Positive | None = None
-    """Steps that every trial gets before it may be stopped; null: the first evaluation."""
-    reduction_factor: Annotated[int, Field(ge=2)] = 3
-    """asha and hyperband let the best 1/reduction_factor of the trials go on at each rung."""
-    brackets: Annotated[int, Field(ge=2)] = 3
-    """Only for hyperband."""
-
-
 class ReplicateConfig(Block):
     """Which configurations are run again with other seeds before one of them is called the best."""
 
@@ -291,6 +280,18 @@ class FailureConfig(Block):
     """How often a trial is started again, from its last checkpoint."""
 
 
+class ReportConfig(Block):
+    """What the comparison shows beside what it always does."""
+
+    figures: list[str] = Field(default=[])
+    """Figures of other packages, for its page."""
+
+    @field_validator("figures")
+    @classmethod
+    def _known(cls, figures: list[str]) -> list[str]:
+        return [check_name(name, group=REPORT_FIGURES, built_in=()) for name in figures]
+
+
 class SweepConfig(Block):
     """A sweep."""
 
@@ -308,6 +309,7 @@ class SweepConfig(Block):
     replicate: ReplicateConfig = ReplicateConfig()
     resources: ResourcesConfig = ResourcesConfig()
     failure: FailureConfig = FailureConfig()
+    report: ReportConfig = ReportConfig()
     storage: StorageAddress | None = None
     """Where trials and the sweep's state are kept, so that nodes need no shared output folder; null: in that alone."""
     tracking: TrackingConfig | None = None

@@ -9,6 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from essnet.config.extension_names import DATA_SETS, is_extension
 from essnet.config.fields import Block
 from essnet.config.trial import TrialConfig
 
@@ -54,7 +55,7 @@ def value_at(values: Mapping[str, Any], path: str, point: Mapping[str, Any]) -> 
         values = inner if isinstance(inner, Mapping) else {}
         kinds = _blocks_in(schema.model_fields[name].annotation)
         tag = point.get(f"{prefix}name", values.get("name"))
-        chosen = kinds if len(kinds) == 1 else [kind for kind in kinds if tag in _names_of(kind)]
+        chosen = kinds if len(kinds) == 1 else [kind for kind in kinds if _has_name(kind, tag)]
         if not chosen:
             raise KeyError(path)
         schema = chosen[0]
@@ -77,8 +78,9 @@ def _fields(path: str) -> list[FieldInfo]:
     return [] if schemas else fields
 
 
-def _names_of(schema: type[BaseModel]) -> tuple[Any, ...]:
-    return get_args(schema.model_fields["name"].annotation)
+def _has_name(schema: type[BaseModel], name: object) -> bool:
+    field = schema.model_fields["name"].annotation
+    return is_extension(name, DATA_SETS) if field is str else name in get_args(field)
 
 
 def _blocks_in(annotation: Any) -> list[type[BaseModel]]:

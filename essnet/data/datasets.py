@@ -12,6 +12,7 @@ from essnet.config.data import (
     CocoLvisData,
     CocoStuff10kData,
     CocoStuffData,
+    ExtensionData,
     VocData,
 )
 from essnet.data.ade20k import ade20k_dataset
@@ -19,6 +20,7 @@ from essnet.data.cityscapes import cityscapes_dataset
 from essnet.data.class_table import read_class_table
 from essnet.data.coco_lvis import CocoLvisDataset
 from essnet.data.coco_stuff import coco_stuff10k_dataset, coco_stuff_dataset
+from essnet.data.extension import extension_dataset
 from essnet.data.folder import FolderDataset, unscanned_folder
 from essnet.data.loading import SegmentationDataset, Transform
 from essnet.data.missing_files import Missing, refuse
@@ -56,6 +58,8 @@ def build_dataset(
         return _textures(config, split)
     if isinstance(config, FolderData):
         return FolderDataset(**_folder(config, split), cache_dir=cache_dir, progress=scan_progress)
+    if isinstance(config, ExtensionData):
+        return extension_dataset(config, split)
     return _official(config, split, refuse)
 
 
@@ -73,6 +77,8 @@ def open_dataset(config: DataConfig, split: str, *, missing: Missing) -> Segment
         return _textures(config, split)
     if isinstance(config, FolderData):
         return unscanned_folder(**_folder(config, split), missing=missing)
+    if isinstance(config, ExtensionData):
+        return extension_dataset(config, split)
     return _official(config, split, missing)
 
 

@@ -18,6 +18,7 @@ from essnet.data.label_histogram import LabelHistogram, count_labels
 from essnet.data.loading import SegmentationDataset
 from essnet.data.paired_files import PairedFilesDataset
 from essnet.data.parts import enough_workers
+from essnet.data.textures import TexturesDataset
 from essnet.progress import ItemProgress
 
 _FORMAT = b"1"
@@ -29,7 +30,8 @@ def label_histogram(
 ) -> LabelHistogram:
     """The histogram of a data set's labels: the one that is kept, or what a build knows of its masks, or counted.
 
-    A damaged file, or one of labels that have changed since, is counted anew. `progress` is called with (images
+    A damaged file, or one of labels that have changed since, is counted anew; so are data sets of other packages, whose
+    labels may change without a sign. `progress` is called with (images
     counted, images in all). Raises InputError for a label that cannot be counted.
     """
     kept = None if cache_dir is None else _read(dataset, cache_dir)
@@ -57,6 +59,8 @@ def keep_histogram(histogram: LabelHistogram, dataset: SegmentationDataset, *, c
                 present=histogram.present,
             )
 
+    if not _can_be_kept(dataset):
+        return
     with suppress(OSError):
         cache_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(_file(dataset, cache_dir), write)
@@ -64,6 +68,8 @@ def keep_histogram(histogram: LabelHistogram, dataset: SegmentationDataset, *, c
 
 def _read(dataset: SegmentationDataset, cache_dir: Path) -> LabelHistogram | None:
     """The kept histogram, or None if there is none, it is of other labels, or the file is damaged."""
+    if not _can_be_kept(dataset):
+        return None
     try:
         with np.load(_file(dataset, cache_dir), allow_pickle=False) as kept:
             if str(kept["fingerprint"]) != _fingerprint(dataset):
@@ -74,6 +80,10 @@ def _read(dataset: SegmentationDataset, cache_dir: Path) -> LabelHistogram | Non
     except _UNREADABLE:
         return None
     return histogram if _fits(histogram, dataset) else None
+
+
+def _can_be_kept(dataset: SegmentationDataset) -> bool:
+    return isinstance(dataset, PairedFilesDataset | TexturesDataset)
 
 
 def _fits(histogram: LabelHistogram, dataset: SegmentationDataset) -> bool:

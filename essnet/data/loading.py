@@ -30,6 +30,7 @@ ChooseFocus: TypeAlias = Callable[[npt.NDArray[np.integer]], tuple[int, int] | N
 _AUGMENTATION_STREAM = 2
 
 
+@runtime_checkable
 class SegmentationDataset(Protocol):
     """What every data set offers: its classes, and pairs of image uint8 (3, H, W) and mask int64 (H, W)."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from essnet.config.model import BUILT_IN_OBJECTIVES
+from essnet.models.extension import extension_output_layer
 from essnet.models.output_layers import EmbeddingOutput, FullSoftmaxOutput, OutputLayer
 from essnet.models.segmentation_model import SegmentationModel, build_segmentation_model
 
@@ -49,6 +51,8 @@ def build_model(
 def _output_layer(objective: ObjectiveConfig, num_classes: int) -> Callable[[int], OutputLayer]:
     if objective.name == "full_softmax":
         return partial(FullSoftmaxOutput, num_classes=num_classes)
+    if objective.name not in BUILT_IN_OBJECTIVES:
+        return partial(extension_output_layer, objective, num_classes=num_classes)
     return partial(
         EmbeddingOutput,
         num_classes=num_classes,

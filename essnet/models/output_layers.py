@@ -1,13 +1,39 @@
-"""The two output layers, each with the losses and the prediction that belong to it."""
+"""What an output layer is, and the two that there are, each with the losses and the prediction that belong to it."""
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from essnet.losses import ClassEmbeddings, full_softmax_loss, upsample
+
+
+@runtime_checkable
+class OutputLayer(Protocol):
+    """Output layer and loss of an objective: a module that turns the decoder's features into outputs, and judges them.
+
+    Shape
+    -----
+    features (B, in_channels, h, w) -> outputs (B, K, h, w), with any K
+    """
+
+    def __call__(self, features: Tensor, /) -> Tensor:
+        """Return the outputs at the features' size."""
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return a scalar, the mean over the pixels of targets (B, H, W) int64 that are not `IGNORE_INDEX`.
+
+        H and W are those of the images, and larger than those of the outputs.
+        """
+
+    def predict(self, outputs: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return the class of each pixel of an image of `size`, (B, *size) int64."""
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return each of the layer's parameters once, as `decoder` or `class_embeddings`, which have rates of their
+        own."""
 
 
 class FullSoftmaxOutput(nn.Module):
@@ -86,6 +112,3 @@ class EmbeddingOutput(ClassEmbeddings):
         if self.log_logit_scale is not None:
             of_classes.append(self.log_logit_scale)
         return {"decoder": list(self.convolution.parameters()), "class_embeddings": of_classes}
-
-
-OutputLayer: TypeAlias = FullSoftmaxOutput | EmbeddingOutput

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from essnet.atomic_files import read_json
+from essnet.config.model import BUILT_IN_OBJECTIVES
 from essnet.sweep.folder import ENDED, FAILED, SweepFolder, TrialRecord
 from essnet.training.result import best_of_history, read_history
 
@@ -18,7 +19,7 @@ _JSON_KEYS = (
     "trial_id", "arm", "overrides", "seed", "state", "steps", "metrics", "run_id", "replicates", "failure", "error",
     "earlier_failures",
 )  # fmt: skip
-_HAS_NEIGHBOURS = ("knn_softmax", "sampled_softmax")
+_NO_NEIGHBOURS = ("full_softmax", "embedding_softmax")
 # The same in C where PyYAML was built with it: a fifteenth of the time, for hundreds of files.
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -53,16 +54,18 @@ class ComparedTrial:
 
     @property
     def embedding_dim(self) -> int | None:
-        """Return d, or None for the full softmax, which has none."""
+        """Return d, or None where there is none; another package's objective may have an option of this name."""
         return None if self.settings.get("name") == "full_softmax" else self._whole_number("embedding_dim")
 
     @property
     def num_neighbours(self) -> int | None:
         """Return k, or None for an objective without neighbours."""
-        return self._whole_number("num_neighbours") if self.settings.get("name") in _HAS_NEIGHBOURS else None
+        return None if self.settings.get("name") in _NO_NEIGHBOURS else self._whole_number("num_neighbours")
 
     def _whole_number(self, key: str) -> int | None:
-        value = self.settings.get(key)
+        is_built_in = self.settings.get("name") in BUILT_IN_OBJECTIVES
+        settings = self.settings if is_built_in else self.settings.get("options")
+        value = settings.get(key) if isinstance(settings, Mapping) else None
         return value if isinstance(value, int) else None  # the file may be a stranger's
 
     def value_up_to(self, step: int, *, metric: str, mode: str) -> float | None:

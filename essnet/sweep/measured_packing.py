@@ -102,6 +102,7 @@ def _measure(config: TrialConfig, placement: Placement, *, cache_dir: Path | Non
             on_gpu=on_gpu,
             trial=config.model_dump(),
             cache_dir=cache_dir and str(cache_dir.absolute()),
+            code_folder=str(Path.cwd()),
         )
     except RayError as error:
         return Measurement(error=lost_worker(error)["message"])

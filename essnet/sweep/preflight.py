@@ -34,24 +34,27 @@ def check_arms(sweep: Sweep, *, cache_dir: Path, scan_progress: ItemProgress | N
     Raises
     ------
     InputError
-        If an arm's data set, encoder or weights are not there.
+        If an arm's data set, encoder or weights are not there, or it cannot be evaluated as it asks for.
     """
     # Networks and data sets take seconds to import, and a dry run builds none.
     from essnet.training.trial import build_trial
+    from essnet.training.views import views_of
 
     seen: list[object] = []
     for arm in sweep.arms:
         for point in arm.probe_points():
             config = sweep.trial_config({**arm.fixed, **point})
             # Arms share data and network as a rule: what was built once is not built again.
-            parts = (config.data, config.model, config.evaluation.split, config.objective.name, config.trainer)
+            objective = (config.objective.name, config.objective.options)
+            parts = (config.data, config.model, config.evaluation, objective, config.trainer)
             if parts in seen:
                 continue
             seen.append(parts)
             # A driver that opened a GPU would keep memory there from the trials.
             trainer = config.trainer.model_copy(update={"device": "cpu"})
             trial = config.model_copy(update={"trainer": trainer})
-            build_trial(trial, cache_dir=cache_dir, scan_progress=scan_progress)
+            built = build_trial(trial, cache_dir=cache_dir, scan_progress=scan_progress)
+            views_of(trial, built.model)
 
 
 def _device_type(name: str, *, gpus: float) -> str:

@@ -19,7 +19,7 @@ _MAY_CHANGE = {f"base.{path}" for path in MAY_CHANGE if path not in _WHERE_TRACK
     "search.time_budget",
     "search.step_budget",
 }
-_BLOCKS_THAT_MAY_CHANGE = ("resources.", "failure.", "replicate.")
+_BLOCKS_THAT_MAY_CHANGE = ("resources.", "failure.", "replicate.", "report.")
 
 
 def check_resumable(sweep: Sweep, folder: SweepFolder) -> list[str]:
@@ -28,8 +28,8 @@ def check_resumable(sweep: Sweep, folder: SweepFolder) -> list[str]:
     Raises
     ------
     InputError
-        If the configuration differs in more than budgets, replicates, resources, retries, where and how trials run,
-        and more trials of a search, or if the folder is of a newer format.
+        If the configuration differs in more than budgets, replicates, resources, retries, figures, where and how trials
+        run, and more trials of a search, or if the folder is of a newer format.
     """
     saved = folder.known_state().get("configuration")
     if saved is None:

@@ -15,12 +15,14 @@ from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.data.schema import TensorDatasetSchema
 from mlflow.types import Schema, TensorSpec
+from pydantic import TypeAdapter
 
 from essnet.config import DataConfig, FolderData, TexturesData, TrialConfig
+from essnet.config.data import ExtensionData
 from essnet.data import SegmentationDataset, build_dataset
 from essnet.data.paired_files import PairedFilesDataset
 
-_WHAT_LABELS_MEAN = ("name", "ignore_value", "reduce_zero_label", "year", "augmented")
+_WHAT_LABELS_MEAN = ("name", "ignore_value", "reduce_zero_label", "year", "augmented", "options")
 """Keys of the `data` block by which the same files are other data."""
 _MOST_SIZES = 1000
 
@@ -49,7 +51,7 @@ class Split(Dataset):
         self._data = data
         name: str = config.name
         source: DatasetSource
-        if isinstance(config, TexturesData):
+        if isinstance(config, TexturesData | ExtensionData):
             source = GeneratedSource(config.model_dump(mode="json", exclude={"num_workers", "sampling"}), split)
         else:
             source = get_dataset_source_from_json(json.dumps({"uri": config.root}), "local")
@@ -71,7 +73,7 @@ class Split(Dataset):
             return
         yield {key: values[key] for key in _WHAT_LABELS_MEAN if key in values}
         if isinstance(data, PairedFilesDataset):
-            beginning = os.path.join(self._config.root, "")
+            beginning = os.path.join(self._config.root, "") if self._config.root else None
             yield [[_below(beginning, image), _below(beginning, label)] for image, label in data.files]
             stride = -(-len(data) // _MOST_SIZES)
             yield [[os.stat(path).st_size for path in pair] for pair in data.files[::stride]]
@@ -111,7 +113,8 @@ class GeneratedSource(DatasetSource):
 
     def load(self) -> SegmentationDataset:
         """Build the data set."""
-        return build_dataset(TexturesData.model_validate(self._block), self._split)
+        config: DataConfig = TypeAdapter(DataConfig).validate_python(self._block)
+        return build_dataset(config, self._split)
 
     @staticmethod
     def _can_resolve(raw_source: Any) -> bool:
@@ -132,5 +135,5 @@ class GeneratedSource(DatasetSource):
         return cls(block, source_dict["split"])
 
 
-def _below(beginning: str, path: str) -> str:
-    return path.removeprefix(beginning) if path.startswith(beginning) else os.path.basename(path)
+def _below(beginning: str | None, path: str) -> str:
+    return path.removeprefix(beginning) if beginning and path.startswith(beginning) else os.path.basename(path)

@@ -9,6 +9,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from essnet.config import TrialConfig
+from essnet.config.model import BUILT_IN_OBJECTIVES
+from essnet.config.overrides import flatten
 
 TELLING = (
     "seed",
@@ -38,7 +40,7 @@ _ONLY_OF = {
     "objective.num_neighbours": ("knn_softmax", "sampled_softmax"),
     "objective.num_random": ("sampled_softmax",),
 }
-"""The objectives that have a setting; the full softmax has none but its name."""
+"""The objectives that have a setting; the full softmax has none but its name, another package's has its options."""
 _ELSEWHERE = ("name", "tracking.")
 """What the run has as its name, or is kept where it lies."""
 
@@ -59,8 +61,8 @@ def run_params(config: TrialConfig, compared: Collection[str] = ()) -> dict[str,
 
 
 def _is_used(path: str, objective: str) -> bool:
-    if objective == "full_softmax" and path.startswith(_BLOCK):
-        return path == "objective.name"
+    if path.startswith(_BLOCK) and (objective == "full_softmax" or objective not in BUILT_IN_OBJECTIVES):
+        return path == "objective.name" or path.startswith("objective.options.")
     return objective in _ONLY_OF.get(path, (objective,))
 
 
@@ -70,6 +72,8 @@ def _settings(block: BaseModel, prefix: str) -> Iterator[tuple[str, Any, Any]]:
         value = getattr(block, name)
         if isinstance(value, BaseModel):
             yield from _settings(value, f"{prefix}{name}.")
+        elif isinstance(value, dict):  # options of another package's
+            yield from ((f"{prefix}{name}.{path}", one, object()) for path, one in flatten(value))
         else:
             default = field.get_default(call_default_factory=True)
             yield f"{prefix}{name}", value, object() if default is PydanticUndefined else default

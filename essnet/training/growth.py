@@ -82,7 +82,8 @@ def new_rows(
     """
     model = load_model(checkpoint, device=device)
     layer = model.output_layer
-    assert isinstance(layer, EmbeddingOutput)
+    if not isinstance(layer, EmbeddingOutput):  # another package's
+        raise InputError(f"{checkpoint.path}: cannot grow; {checkpoint.config.objective.name} has no class embeddings")
     tell = progress if progress is not None else _silent
     old = checkpoint.classes.num_classes
     sums, pixels = _sums(model, examples, layer=layer, num_classes=classes.num_classes, progress=tell)

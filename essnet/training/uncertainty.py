@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from essnet.models import EmbeddingOutput
+from essnet.config.errors import InputError
+from essnet.models import EmbeddingOutput, FullSoftmaxOutput
 from essnet.models.output_layers import OutputLayer
 from essnet.neighbours.chunks import default_chunk_bytes, rows_per_chunk
 
@@ -24,9 +25,20 @@ class UncertaintyScale:
 
 
 def uncertainty_scale(layer: OutputLayer) -> UncertaintyScale:
-    """Return what `uncertainty` gives for this layer."""
+    """Return what `uncertainty` gives for this layer.
+
+    Raises
+    ------
+    InputError
+        If it is another package's, and has neither embeddings nor logits.
+    """
     if isinstance(layer, EmbeddingOutput) and layer.similarity != "dot":
         return UncertaintyScale("distance to the nearest class embedding", most=math.sqrt(2))  # at right angles
+    if not isinstance(layer, EmbeddingOutput | FullSoftmaxOutput):
+        raise InputError(
+            f"--uncertainty: {type(layer).__name__} derives from neither EmbeddingOutput nor FullSoftmaxOutput; it does "
+            "not say how unsure it is"
+        )
     return UncertaintyScale("1 - probability of the class", most=1.0)
 
 

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from essnet.config import TrialConfig
+from essnet.config import InputError, TrialConfig
 from essnet.data.image_regions import resized_region
-from essnet.models import EmbeddingOutput, SegmentationModel
+from essnet.models import EmbeddingOutput, FullSoftmaxOutput, SegmentationModel
 from essnet.training.image_sizes import check_crop_size, padded
 
 
@@ -40,14 +40,22 @@ def views_of(config: TrialConfig, model: SegmentationModel) -> Views:
     Raises
     ------
     InputError
-        If the network does not take windows of the crop's size.
+        If the network does not take windows of the crop's size, or there are several views and nothing of the output
+        layer's that can be averaged.
     """
     asked = config.evaluation
     window = None
     if asked.protocol == "sliding":
         window = config.data.crop_height_width
         check_crop_size(config, model)
-    return Views(window=window, overlap=asked.overlap, scales=tuple(asked.scales), flip=asked.flip)
+    views = Views(window=window, overlap=asked.overlap, scales=tuple(asked.scales), flip=asked.flip)
+    several = window is not None or views.scales != (1.0,) or views.flip
+    if several and not isinstance(model.output_layer, EmbeddingOutput | FullSoftmaxOutput):
+        raise InputError(
+            f"evaluation: windows, scales and flip average embeddings or probabilities, but {config.objective.name} "
+            "derives from neither EmbeddingOutput nor FullSoftmaxOutput; leave them out"
+        )
+    return views
 
 
 def averaged_outputs(model: SegmentationModel, images: Tensor, views: Views) -> Tensor:

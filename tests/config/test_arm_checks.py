@@ -43,7 +43,7 @@ from tests.config.sweep_files import HEAD, arm, load, refusal
         (
             "data.name: {choice: [[a, b]]}, objective.num_neighbours: {int: [1, 3]}",
             ": data.name: found ['a', 'b']; known are ade20k, cityscapes, coco_lvis, coco_stuff, coco_stuff10k, "
-            "folder, textures, voc",
+            "folder, package.module:attribute, textures, voc",
         ),
         ("objective: 3", ": objective: found 3; expected a block of keys"),
         ("objective.name.x: 1", ": objective.name.x: objective.name is the value 'knn_softmax', not a block of keys"),

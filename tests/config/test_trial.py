@@ -11,7 +11,10 @@ from essnet.config import FolderData, InputError, TexturesData, TrialConfig, loa
 from tests.config.files import FOLDER_TRIAL, TRIAL, write
 
 BLOCKS = "data, evaluation, model, name, objective, optimizer, schedule, seed, tracking, trainer"
-DATA_NAMES = ("textures", "folder", "voc", "ade20k", "cityscapes", "coco_stuff10k", "coco_stuff", "coco_lvis")
+DATA_NAMES = (
+    "textures", "folder", "voc", "ade20k", "cityscapes", "coco_stuff10k", "coco_stuff", "coco_lvis",
+    "package.module:attribute",
+)  # fmt: skip
 
 
 def refusal(tmp_path: Path, *arguments: str, text: str = TRIAL) -> str:
@@ -131,8 +134,8 @@ def test_a_configuration_without_the_later_keys_means_what_it_meant(tmp_path: Pa
         # One of several words.
         (
             "objective.name=softmax",
-            "objective.name: found 'softmax'; one of 'full_softmax', 'knn_softmax', 'embedding_softmax' or "
-            "'sampled_softmax'",
+            "objective.name: found 'softmax'; one of full_softmax, knn_softmax, embedding_softmax, sampled_softmax, "
+            "package.module:attribute",
         ),
         ("objective.similarity=L2", "objective.similarity: found 'L2'; one of 'l2', 'cosine' or 'dot'"),
         ("model.output_stride=32", "model.output_stride: found 32; one of 8 or 16"),

@@ -103,6 +103,7 @@ def check(
 
 def _data_block(name: str, root: Path | None, overrides: Sequence[str]) -> DataConfig:
     from essnet.config import InputError, trial_from_mapping
+    from essnet.config.extensions import allow, code_in
 
     data: dict[str, Any] = {"name": name} if root is None else {"name": name, "root": str(root)}
     for override in overrides:
@@ -111,6 +112,7 @@ def _data_block(name: str, root: Path | None, overrides: Sequence[str]) -> DataC
     # A trial around it, so that the block is checked by the rules and in the words of every other command.
     mapping = {"name": "check", "data": data, "objective": {"name": "full_softmax"}}
     config = trial_from_mapping(mapping, overrides, source="").data
+    allow(code_in({"data": config.model_dump()}))
     folder = getattr(config, "root", None)
     if folder is not None and not Path(folder).is_dir():
         raise InputError(f"--root: {folder}: no such folder")
