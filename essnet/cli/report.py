@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from essnet.cli.terminal import DEFAULT_OUTPUT, Debug, Json, Output, people_console, print_json
+from essnet.cli.terminal import DEFAULT_OUTPUT, AllowCode, Debug, Json, Output, people_console, print_json
 from essnet.config.errors import InputError
 from essnet.file_lock import holder
 from essnet.sweep.find_sweep import find_sweep
@@ -46,6 +46,17 @@ def report(
     watch: Annotated[
         bool, typer.Option("--watch", help="While the sweeps run, show the table again whenever it has changed.")
     ] = False,
+    figure: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--figure",
+            metavar="NAME",
+            help="A figure of another package, for the page: package.module:attribute, or as that offers it; may be "
+            "given again.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_code: AllowCode = None,
     output: Output = DEFAULT_OUTPUT,
     as_json: Json = False,
     debug: Debug = False,
@@ -66,6 +77,8 @@ def report(
 
       launch.py report textures --watch
     """
+    from essnet.config.extension_names import is_import_path
+    from essnet.config.extensions import allow
     from essnet.report import (
         comparison_csv,
         comparison_json,
@@ -74,16 +87,18 @@ def report(
         load_comparisons,
     )
 
+    figures = figure or ()
+    allow([*filter(is_import_path, figures), *(allow_code or ())])
     folders = [find_sweep(sweep, output) for sweep in dict.fromkeys(sweeps)]
     console = people_console(as_json)
     if watch:
-        _watch(folders, form, output=output, console=console)
+        _watch(folders, form, output=output, console=console, figures=figures)
     comparisons = load_comparisons(folders)
     texts = {Format.csv: comparison_csv, Format.latex: comparison_latex, Format.markdown: comparison_markdown}
     if form in texts and not as_json:
         sys.stdout.write(texts[form](comparisons))
     elif form is Format.html:
-        console.print(str(_write_page(comparisons, output)), markup=False)
+        console.print(str(_write_page(comparisons, output, figures)), markup=False)
     elif form is Format.terminal:
         _show(comparisons, console)
     for folder, comparison in zip(folders, comparisons, strict=True):
@@ -119,26 +134,30 @@ def _show(comparisons: Sequence[Comparison], console: Console) -> None:
         for trial in comparison.trials:
             for line in trial.failure_lines:
                 console.print(line, markup=False)
+        if comparison.best_checkpoint is not None:
+            console.print(f"best checkpoint: {comparison.best_checkpoint}", markup=False)
 
 
-def _watch(folders: Sequence[SweepFolder], form: Format, *, output: Path, console: Console) -> None:
+def _watch(
+    folders: Sequence[SweepFolder], form: Format, *, output: Path, console: Console, figures: Sequence[str]
+) -> None:
     from essnet.cli.report_watch import watch_page, watch_table
 
     if form is Format.terminal:
         watch_table(folders, console)
     elif form is Format.html:
         console.print(f"writing {_page_path([folder.path for folder in folders], output)} while it runs", markup=False)
-        watch_page(folders, lambda comparisons: _write_page(comparisons, output))
+        watch_page(folders, lambda comparisons: _write_page(comparisons, output, figures))
     else:
         raise InputError(f"--watch: found --format {form.value}, which is written once; take terminal or html")
 
 
-def _write_page(comparisons: Sequence[Comparison], output: Path) -> Path:
+def _write_page(comparisons: Sequence[Comparison], output: Path, figures: Sequence[str]) -> Path:
     from essnet.report.page import write_page
 
     path = _page_path([comparison.directory for comparison in comparisons], output)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_page(comparisons, path)
+    write_page(comparisons, path, figures=figures)
     return path
 
 

@@ -118,6 +118,7 @@ def sweep(
     from essnet.report import answer, comparison_json, comparison_table, legend
     from essnet.sweep.resumable import check_resumable
     from essnet.sweep.runner import run_sweep
+    from essnet.sweep.scheduler import build_rule
     from essnet.tracking import RunStore, default_uri
 
     check_writable(folder.path)
@@ -129,6 +130,11 @@ def sweep(
             console.print(f"changed: {change}", markup=False)
     elif resume:
         console.print(f"nothing to resume in {folder.path}: a new sweep", markup=False)
+    if asked.config.report.figures:
+        from essnet.report.page.figures import load_figures  # takes seconds, with all that draws
+
+        load_figures(asked.config.report.figures)
+    build_rule(asked)
     check_arms(asked, cache_dir=output / "cache", scan_progress=scan_progress(console))
     store = RunStore(tracking.uri or default_uri(output), tracking.experiment, artifact_root=output / "mlartifacts")
     with folder.locked():

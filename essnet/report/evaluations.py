@@ -14,6 +14,11 @@ from safetensors.numpy import load_file
 
 from essnet.atomic_files import read_json
 from essnet.config.errors import InputError
+from essnet.report.configurations import Configuration
+from essnet.sweep.folder import SweepFolder
+
+NO_EVALUATION = "{} left no record of what the best evaluation saw (evaluation/)."
+"""What is said of a trial without one."""
 
 _TENSORS = ("class_embeddings", "pixel_embeddings", "pixel_classes")
 
@@ -78,6 +83,19 @@ class TrialEvaluation:
         if not all(np.isfinite(arrays[name]).all() for name in _TENSORS):
             raise InputError(f"{path}: has embeddings that are no numbers: the training had come apart")
         return arrays
+
+
+def evaluations_of(one: Configuration, directory: Path) -> dict[int, TrialEvaluation]:
+    """Return seed -> what the trial left behind, of the trials of a configuration that did; `directory` is the sweep's.
+
+    Raises
+    ------
+    InputError
+        If what one left is damaged.
+    """
+    folder = SweepFolder(directory)
+    found = {trial.seed: read_evaluation(folder.trial(trial.trial_id)) for trial in one.counted}
+    return {seed: evaluation for seed, evaluation in found.items() if evaluation is not None}
 
 
 def read_evaluation(trial_folder: Path) -> TrialEvaluation | None:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from essnet.report.evaluations import TrialEvaluation, class_name
+from essnet.report.comparison import Comparison
+from essnet.report.evaluations import NO_EVALUATION, TrialEvaluation, class_name, evaluations_of
 from essnet.report.page.chart import Absent, Chart, axis, plain
 from essnet.report.palette import COLOURS
 
@@ -16,6 +17,20 @@ _MOST_NAMES = 80
 _MARGIN = 0.12
 """Around the classes, as a part of what they span."""
 _BEYOND = " Some pixels lie further out: a double click on the chart shows all."
+
+
+def best_embeddings(comparison: Comparison) -> Chart | Absent:
+    """Return the chart of the best configuration's embeddings.
+
+    Raises
+    ------
+    InputError
+        If its trial left them damaged.
+    """
+    if comparison.best is None:
+        return Absent("No configuration beside the baseline has a result yet.")
+    found = list(evaluations_of(comparison.best, comparison.directory).values())
+    return embedding_chart(found[0]) if found else Absent(NO_EVALUATION.format(comparison.best.trial_id))
 
 
 def embedding_chart(evaluation: TrialEvaluation) -> Chart | Absent:

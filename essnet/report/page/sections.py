@@ -12,22 +12,15 @@ from essnet.config.errors import InputError
 from essnet.report.answer import answer, describe
 from essnet.report.class_changes import ClassChange, GroupChange, class_changes, group_changes
 from essnet.report.comparison import Comparison
-from essnet.report.configurations import Configuration
-from essnet.report.evaluations import TrialEvaluation, class_name, read_evaluation
+from essnet.report.evaluations import NO_EVALUATION, TrialEvaluation, class_name, evaluations_of
 from essnet.report.page.chart import Absent, Chart
 from essnet.report.page.class_chart import class_chart
-from essnet.report.page.cost_chart import cost_chart
-from essnet.report.page.curve_chart import curve_chart
-from essnet.report.page.embedding_chart import embedding_chart
-from essnet.report.page.heat_map import heat_map
-from essnet.report.page.importance_chart import importance_chart
+from essnet.report.page.figures import Figure, Section, draw_sections
 from essnet.report.page.pictures import Pictures, pictures_of
-from essnet.report.pareto import MEMORY_MIB, STEP_MS
 from essnet.report.trials import ComparedTrial
 from essnet.sweep.folder import FAILED, SweepFolder
 
 _MOST_CONFUSIONS = 20
-_NO_EVALUATION = "{} left no record of what the best evaluation saw (evaluation/)."
 
 T = TypeVar("T")
 
@@ -69,14 +62,10 @@ class SweepPart:
     answer: str
     best: str | None
     """The best in words."""
-    heat_map: Chart | Absent
-    cost: Sequence[Chart | Absent]
-    curves: Chart | Absent
-    importance: Chart | Absent
+    figures: Sequence[Section]
     classes: Classes | Absent
     pictures: Pictures | Absent
     confusions: Sequence[Confusion] | Absent
-    embeddings: Chart | Absent
     failures: Sequence[ComparedTrial]
     command: str | None
     environment: Mapping[str, str]
@@ -84,26 +73,24 @@ class SweepPart:
     @property
     def charts(self) -> list[Chart]:
         """Return the charts that are there, in their order."""
-        classes = self.classes.chart if isinstance(self.classes, Classes) else self.classes
-        shown = (self.heat_map, *self.cost, self.curves, self.importance, classes, self.embeddings)
-        return [one for one in shown if isinstance(one, Chart)]
+        shown = [chart for section in self.figures for chart in section.charts if isinstance(chart, Chart)]
+        return [*shown, self.classes.chart] if isinstance(self.classes, Classes) else shown
 
 
-def sweep_part(comparison: Comparison) -> SweepPart:
-    """Gather what the page says of a sweep; where a trial left something damaged, the part that needs it says so."""
+def sweep_part(comparison: Comparison, figures: Mapping[str, Figure] | None = None) -> SweepPart:
+    """Gather what the page says of a sweep; where a trial left something damaged, the part that needs it says so.
+
+    `figures` are those of other packages.
+    """
     compared = _said(lambda: _evaluations_of_both(comparison))
     return SweepPart(
         comparison=comparison,
         answer=answer(comparison),
         best=describe(comparison, comparison.best) if comparison.best else None,
-        heat_map=heat_map(comparison),
-        cost=[cost_chart(comparison, figure) for figure in (MEMORY_MIB, STEP_MS)],
-        curves=curve_chart(comparison),
-        importance=importance_chart(comparison),
+        figures=draw_sections(comparison, figures or {}),
         classes=compared if isinstance(compared, Absent) else _classes(compared),
         pictures=compared if isinstance(compared, Absent) else _said(lambda: _pictures(compared)),
         confusions=compared if isinstance(compared, Absent) else _confusions(compared),
-        embeddings=_said(lambda: _embeddings(comparison)),
         failures=[trial for trial in comparison.trials if trial.state == FAILED or trial.earlier_failures],
         command=_command(comparison),
         environment=_environment(comparison),
@@ -118,21 +105,14 @@ def _said(make: Callable[[], T | Absent]) -> T | Absent:
         return Absent(str(error))
 
 
-def _evaluations(comparison: Comparison, one: Configuration) -> dict[int, TrialEvaluation]:
-    """Return seed -> what the trial left behind, of those that did."""
-    folder = SweepFolder(comparison.directory)
-    found = {trial.seed: read_evaluation(folder.trial(trial.trial_id)) for trial in one.counted}
-    return {seed: evaluation for seed, evaluation in found.items() if evaluation is not None}
-
-
 def _evaluations_of_both(comparison: Comparison) -> Both | Absent:
     """Return the evaluations of best and baseline of equal seeds; without a common seed the first of each."""
     if comparison.best is None or comparison.baseline is None:
         return Absent("Best and baseline do not both have a result yet.")
-    best, baseline = (_evaluations(comparison, one) for one in (comparison.best, comparison.baseline))
+    best, baseline = (evaluations_of(one, comparison.directory) for one in (comparison.best, comparison.baseline))
     missing = [one.trial_id for one, found in ((comparison.baseline, baseline), (comparison.best, best)) if not found]
     if missing:
-        return Absent(_NO_EVALUATION.format(" and ".join(missing)))
+        return Absent(NO_EVALUATION.format(" and ".join(missing)))
     common = [seed for seed in best if seed in baseline]
     if common:
         return Both([best[seed] for seed in common], [baseline[seed] for seed in common])
@@ -171,13 +151,6 @@ def _confusions(both: Both) -> Sequence[Confusion] | Absent:
         Confusion(class_name(names, pair[0]), class_name(names, pair[1]), of_baseline.get(pair), of_best.get(pair))
         for pair in ordered[:_MOST_CONFUSIONS]
     ]
-
-
-def _embeddings(comparison: Comparison) -> Chart | Absent:
-    if comparison.best is None:
-        return Absent("No configuration beside the baseline has a result yet.")
-    found = list(_evaluations(comparison, comparison.best).values())
-    return embedding_chart(found[0]) if found else Absent(_NO_EVALUATION.format(comparison.best.trial_id))
 
 
 def _command(comparison: Comparison) -> str | None:

@@ -17,31 +17,42 @@ from essnet.report.columns import all_columns, rows
 from essnet.report.comparison import Comparison
 from essnet.report.metric_names import in_words
 from essnet.report.page.chart import Absent, Chart
+from essnet.report.page.figures import asked_figures, load_figures
 from essnet.report.page.joint_chart import joint_chart
 from essnet.report.page.sections import sweep_part
 from essnet.report.page.static_picture import static_picture
 from essnet.report.pareto import COST_FIGURES
 from essnet.report.tables import legend, table_title
-from essnet.sweep.folder import ENDED
+from essnet.sweep.folder import ENDED, SweepFolder
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_page(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Write the comparison of one sweep or several as one HTML file that fetches nothing."""
-    text = page_text(comparisons)
+def write_page(comparisons: Sequence[Comparison], path: Path, *, figures: Sequence[str] = ()) -> None:
+    """Write the comparison of one sweep or several as one HTML file that fetches nothing.
+
+    `figures` are names of other packages' figures, beside those that the sweeps were asked to show.
+
+    Raises
+    ------
+    InputError
+        If one of these may not be imported here, or is none.
+    """
+    text = page_text(comparisons, figures=figures)
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def page_text(comparisons: Sequence[Comparison]) -> str:
-    """Return the page."""
+def page_text(comparisons: Sequence[Comparison], *, figures: Sequence[str] = ()) -> str:
+    """Return the page; parameters and errors are those of `write_page`."""
     from plotly.offline import get_plotlyjs  # takes a fifth of a second
 
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    parts = [sweep_part(comparison) for comparison in comparisons]
+    asked = [[*asked_figures(SweepFolder(comparison.directory)), *figures] for comparison in comparisons]
+    others = [load_figures(names) for names in asked]  # before anything is drawn: that takes seconds
+    parts = [sweep_part(comparison, found) for comparison, found in zip(comparisons, others, strict=True)]
     joint = _joint_charts(comparisons)
     scripts = [_read("tables.js"), _read("printing.js"), str(get_plotlyjs()), _read("charts.js")]
     return environment.get_template("page.html").render(

@@ -16,7 +16,8 @@ from essnet.report import Comparison, load_comparison
 from essnet.report.page.chart import Absent, Chart
 from essnet.report.page.cost_chart import cost_chart
 from essnet.report.page.curve_chart import curve_chart
-from essnet.report.page.embedding_chart import principal_axes
+from essnet.report.page.embedding_chart import best_embeddings, principal_axes
+from essnet.report.page.figures import FIGURES
 from essnet.report.page.heat_map import heat_map
 from essnet.report.page.importance_chart import importance_chart
 from essnet.report.page.joint_chart import joint_chart
@@ -55,7 +56,7 @@ def test_the_view_of_embeddings_is_that_of_the_classes(tmp_path: Path, how_far: 
     arrays = load_file(path)
     arrays["pixel_embeddings"] = how_far * arrays["class_embeddings"][arrays["pixel_classes"]]
     save_file(arrays, path)
-    found = chart(sweep_part(load_comparison(folder)).embeddings)
+    found = chart(best_embeddings(load_comparison(folder)))
     _, classes = found.traces
     for name in ("x", "y"):
         low, high = found.layout[f"{name}axis"]["range"]
@@ -141,7 +142,9 @@ def test_an_empty_sweep_says_why_each_part_is_missing(tmp_path: Path) -> None:
     part = sweep_part(load_comparison(make_sweep_folder(tmp_path / "study", num_trials=2)))
     assert part.charts == []
     assert part.command is None
-    reasons = [part.heat_map, *part.cost, part.curves, part.importance, part.classes, part.pictures, part.embeddings]
+    charts = [one for section in part.figures for one in section.charts]
+    reasons = [*charts, part.classes, part.pictures]
+    assert len(charts) == len(FIGURES)
     assert all(isinstance(one, Absent) and one.reason for one in reasons)
 
 
@@ -151,7 +154,7 @@ def test_without_evaluations_those_parts_say_so(tmp_path: Path) -> None:
     part = sweep_part(load_comparison(folder))
     assert part.classes == Absent("000-full left no record of what the best evaluation saw (evaluation/).")
     assert part.pictures == part.confusions == part.classes
-    assert isinstance(part.embeddings, Chart)
+    assert "embeddings" in [one.name for one in part.charts]
 
 
 def test_a_damaged_evaluation_costs_its_own_parts_only(tmp_path: Path) -> None:
@@ -160,8 +163,7 @@ def test_a_damaged_evaluation_costs_its_own_parts_only(tmp_path: Path) -> None:
     path.write_text("{")
     part = sweep_part(load_comparison(folder))
     assert part.classes == Absent(f"{path}: damaged; expected JSON")
-    assert isinstance(part.heat_map, Chart)
-    assert isinstance(part.embeddings, Chart)
+    assert {"heat-map", "embeddings"} <= {one.name for one in part.charts}
 
 
 def test_principal_axes_keep_what_varies_most() -> None:
