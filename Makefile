@@ -1,7 +1,9 @@
 # make sweep   the main job on the embedded default
+# make install .venv with all that it needs, and no more
 # make test    all tests; make check: linters and types
 # make site    docs/ as pages in site/, every link checked
 # make torture wrong inputs by the ten thousand, for an hour or so; the counts go to docs/reliability.md
+# make evidence the studies of docs/studies/ again, for hours; goes on where it was
 # make audit   known weaknesses of the packages in .venv; make sbom: what they are, as sbom.json
 # All make .venv from requirements.txt where it is missing or out of date.
 
@@ -9,10 +11,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 SWEEP ?= experiments/textures/sweep.yaml
 
-.PHONY: sweep test check site torture audit sbom clean
+.PHONY: sweep install test check site torture evidence audit sbom clean
 
 sweep: .venv/.run
 	$(BIN)/python launch.py sweep $(SWEEP) --resume
+
+install: .venv/.run
 
 test: .venv/.dev
 	status=0; \
@@ -31,6 +35,9 @@ site: .venv/.dev
 
 torture: .venv/.dev
 	$(BIN)/python -m benchmarks.torture
+
+evidence: .venv/.dev
+	$(BIN)/python -m benchmarks.evidence
 
 audit: .venv/audit/.made .venv/.run
 	.venv/audit/bin/pip-audit --strict --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"

@@ -41,7 +41,7 @@ if _ROOT not in sys.path:
     sys.path.insert(0, _ROOT)
 
 from benchmarks.chaos_sweep import Kill, KilledSweep, read_lines
-from benchmarks.sessions import clean_up_on_sigterm
+from benchmarks.sessions import take_signals
 from essnet.atomic_files import read_json, write_json
 
 ON_ONE_MACHINE = ("driver", "worker", "raylet", "machine")
@@ -188,5 +188,5 @@ def _add_line(path: Path, values: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    clean_up_on_sigterm()
+    take_signals()
     sys.exit(main())

@@ -19,9 +19,13 @@ from pathlib import Path
 _VARIABLE = "ESSNET_BENCHMARK_SESSION"
 
 
-def clean_up_on_sigterm() -> None:
-    """Let SIGTERM end this process as an exit does, so that the sessions that it started are ended too."""
+def take_signals() -> None:
+    """Let SIGTERM end this process as an exit does, so that the sessions that it started are ended too.
+
+    Ctrl-C is heard by this process and what it starts, also from a shell's background job, which is begun without.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)

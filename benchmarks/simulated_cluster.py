@@ -45,7 +45,7 @@ import yaml
 from benchmarks.measurement import available_bytes
 from benchmarks.records import environment
 from benchmarks.replayed_trial import CURVES_FILE, EVALUATED, LOGGED, generated_curves
-from benchmarks.sessions import Session, clean_up_on_sigterm
+from benchmarks.sessions import Session, take_signals
 from benchmarks.tracking_server import tracking_server
 from essnet.atomic_files import write_json
 from essnet.sweep.folder import COMPLETED, ENDED, SweepFolder
@@ -321,5 +321,5 @@ def table(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    clean_up_on_sigterm()
+    take_signals()
     sys.exit(main())

@@ -37,7 +37,7 @@ if _ROOT not in sys.path:
 
 import yaml
 
-from benchmarks.sessions import Session, clean_up_on_sigterm
+from benchmarks.sessions import Session, take_signals
 from benchmarks.soak_growth import growth_of, save_plot
 from benchmarks.soak_watch import Watch, folder_mib, shared_memory_mib
 from essnet.atomic_files import write_json
@@ -233,5 +233,5 @@ def _leftovers(session: Session) -> list[str]:
 
 
 if __name__ == "__main__":
-    clean_up_on_sigterm()
+    take_signals()
     sys.exit(main())

@@ -44,7 +44,7 @@ import torch
 import yaml
 
 from benchmarks.records import environment
-from benchmarks.sessions import Session, clean_up_on_sigterm
+from benchmarks.sessions import Session, take_signals
 from essnet.atomic_files import read_json, write_json
 from essnet.cores import available_cores
 from essnet.sweep.folder import SweepFolder
@@ -270,5 +270,5 @@ def _stages(seconds: Mapping[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    clean_up_on_sigterm()
+    take_signals()
     sys.exit(main())

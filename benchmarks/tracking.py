@@ -35,7 +35,7 @@ import torch
 
 from benchmarks.measurement import percentiles
 from benchmarks.records import environment
-from benchmarks.sessions import clean_up_on_sigterm
+from benchmarks.sessions import take_signals
 from benchmarks.tracking_outages import measure_outages
 from benchmarks.tracking_server import TrackingServer
 from essnet.atomic_files import write_json
@@ -155,5 +155,5 @@ def _line(what: str, ratio: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    clean_up_on_sigterm()
+    take_signals()
     sys.exit(main())

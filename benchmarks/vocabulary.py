@@ -123,10 +123,11 @@ def trained(options: argparse.Namespace, folder: str, *, similarity: str, seed: 
     """Return the checkpoint of a network that was trained on one of the folders."""
     name = f"{folder}-{similarity}-{seed}"
     checkpoint = options.output / "train" / name / "checkpoints" / "last"
+    root = (options.output / folder).absolute()
     if not (options.output / "train" / name / "result.json").exists():
         run(
             *("train", _ROOT / "experiments" / "textures" / "trial.yaml", f"name={name}", f"seed={seed}"),
-            f"data={{name: folder, root: {(options.output / folder).absolute()}, crop_size: 64, scale: [1, 1], flip: 0}}",
+            f"data={{name: folder, root: {root}, crop_size: 64, scale: [1, 1], flip: 0}}",
             f"objective={{name: embedding_softmax, embedding_dim: 32, similarity: {similarity}, logit_scale: 10}}",
             *("optimizer.class_embeddings_lr_factor=3", f"trainer.max_steps={options.steps}"),
             *("evaluation.num_pictures=0", "--resume" if checkpoint.exists() else None, "--output", options.output),
@@ -134,9 +135,7 @@ def trained(options: argparse.Namespace, folder: str, *, similarity: str, seed: 
     return checkpoint
 
 
-def grown(
-    options: argparse.Namespace, checkpoint: Path, way: str, *arguments: str, similarity: str, seed: int
-) -> Path:
+def grown(options: argparse.Namespace, checkpoint: Path, way: str, *arguments: str, similarity: str, seed: int) -> Path:
     """Return the checkpoint of a network to which the new classes were added."""
     kept = options.output / "grown" / f"{way}-{similarity}-{seed}"
     if not kept.exists():

@@ -1,0 +1,117 @@
+"""The pictures of docs/studies/, from the stored results: docs/images/studies/NAME.png."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+
+from benchmarks.studies.results import configurations, embedding_dim, read, value_by
+from essnet.atomic_files import write_atomically
+from essnet.report import Configuration
+from essnet.report.estimates import estimate
+from essnet.report.palette import BASELINE_COLOUR, COLOURS
+
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images" / "studies"
+_MARKERS = ("o", "s", "D", "^")
+
+
+def draw_dimensions(axes: Axes) -> None:
+    """mIoU of `dot` less that of the full softmax over d, for each number of classes."""
+    for number, colour, marker in zip((11, 64, 256), COLOURS, _MARKERS, strict=False):
+        found = [one for one in configurations(read(f"dimensions-{number}")) if one.arm == "dot"]
+        ordered = sorted(found, key=lambda one: embedding_dim(one) or 0)
+        differences = [one.difference for one in ordered if one.difference is not None]
+        axes.errorbar(
+            [embedding_dim(one) or 0 for one in ordered],
+            [difference.mean for difference in differences],
+            yerr=[difference.half_width or 0.0 for difference in differences],
+            color=colour, marker=marker, markersize=5, capsize=2, linewidth=1.5, label=f"{number} classes",
+        )  # fmt: skip
+    axes.axhline(0, color=BASELINE_COLOUR, linewidth=1)
+    _log_axis(axes, (4, 8, 12, 16, 32, 64))
+    axes.set(xlabel="embedding dimension d", ylabel="mIoU less the full softmax's")
+    axes.legend(frameon=False, loc="lower right")
+
+
+def draw_neighbours(axes: Axes) -> None:
+    """mIoU over k early and at the end, of the nearest alone and with random ones; all classes as lines."""
+    found = configurations(read("neighbours"))
+    for step, style in ((100, ":"), (300, "-")):
+        for arm, colour, name in (("nearest", COLOURS[0], "nearest"), ("nearest_and_random", COLOURS[1], "and random")):
+            of_arm = sorted((one for one in found if one.arm == arm), key=_neighbours)
+            known = [one for one in of_arm if _neighbours(one) > 0]
+            values = [estimate([value_by(trial.curve, step) for trial in one.counted]) for one in known]
+            axes.errorbar(
+                [_neighbours(one) for one in known],
+                [value.mean for value in values],
+                yerr=[value.half_width or 0.0 for value in values],
+                color=colour, linestyle=style, marker="o", markersize=4, capsize=2, linewidth=1.5,
+                label=f"{name}, step {step}",
+            )  # fmt: skip
+        for arm, colour in (("all_classes", COLOURS[2]), ("full_softmax", BASELINE_COLOUR)):
+            (one,) = (one for one in found if one.arm == arm)
+            mean = estimate([value_by(trial.curve, step) for trial in one.counted]).mean
+            axes.axhline(
+                mean, color=colour, linestyle=style, linewidth=1, label=f"{arm.replace('_', ' ')}, step {step}"
+            )
+    _log_axis(axes, (1, 3, 7, 15, 31))
+    axes.set(xlabel="neighbours k", ylabel="mIoU")
+    axes.legend(frameon=False, fontsize=7, ncols=2)
+
+
+def draw_growth(axes: Axes) -> None:
+    """Memory of a whole training step over the number of classes."""
+    result = read("growth")
+    batch = max(one["batch"] for one in result["measured"])
+    colours: Sequence[str] = (BASELINE_COLOUR, *COLOURS)
+    for name, colour, marker in zip(
+        dict.fromkeys(one["objective"] for one in result["measured"]), colours, _MARKERS, strict=False
+    ):
+        of = [one for one in result["measured"] if one["objective"] == name and one["batch"] == batch]
+        known = [one for one in of if one["mib"] is not None]
+        axes.plot(
+            [one["num_classes"] for one in known], [one["mib"] for one in known],
+            color=colour, marker=marker, markersize=5, linewidth=1.5, label=name.replace("_", " "),
+        )  # fmt: skip
+    axes.set(xscale="log", yscale="log", xlabel="classes", ylabel="memory of a training step (MiB)")
+    axes.legend(frameon=False)
+
+
+PLOTS: Mapping[str, Callable[[Axes], None]] = {
+    "dimensions": draw_dimensions,
+    "neighbours": draw_neighbours,
+    "growth": draw_growth,
+}
+"""Name of a picture -> what draws it."""
+
+
+def save_all() -> None:
+    """Draw all pictures."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    for name, draw in PLOTS.items():
+        with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+            figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+            draw(figure.subplots())
+            write_atomically(
+                IMAGES / f"{name}.png", lambda path, figure=figure: figure.savefig(path, dpi=150, format="png")
+            )
+
+
+def _neighbours(one: Configuration) -> int:
+    return int(one.overrides["objective.num_neighbours"])
+
+
+def _log_axis(axes: Axes, ticks: Sequence[int]) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+if __name__ == "__main__":
+    save_all()
