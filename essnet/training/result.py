@@ -46,6 +46,10 @@ class History:
         text = "".join(f"{line}\n" for line in lines)
         write_atomically(self._path, lambda path: path.write_text(text, encoding="utf-8"))
 
+    def has(self, step: int) -> bool:
+        """Whether there is an evaluation of a step."""
+        return any(entry["step"] == step for entry in read_history(self._path))
+
     def append(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add an evaluation."""
         with naming(self._path), self._path.open("a", encoding="utf-8") as file:

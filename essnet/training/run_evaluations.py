@@ -19,6 +19,10 @@ Report: TypeAlias = Callable[[int, Mapping[str, float]], None]
 """Called with (step, metrics)."""
 
 
+class _AskedToStop(Exception):
+    """Somebody wants the run to end while it is evaluated."""
+
+
 class RunEvaluations:
     """Evaluates a run where it stands.
 
@@ -34,6 +38,8 @@ class RunEvaluations:
         How many images a picture of predictions shows.
     max_batches
         Evaluate on the first batches only.
+    should_stop
+        Asked after each batch; True ends the evaluation.
     report
         Called once for each evaluation, by `report`.
     """
@@ -46,6 +52,7 @@ class RunEvaluations:
         directory: Path,
         num_pictures: int,
         max_batches: int | None,
+        should_stop: Callable[[], bool],
         report: Report | None,
     ) -> None:
         self._evaluation = evaluation
@@ -55,6 +62,7 @@ class RunEvaluations:
         self._best = directory / "evaluation"
         self._num_pictures = num_pictures
         self._max_batches = max_batches
+        self._should_stop = should_stop
         self._report = report
         self._to_report: tuple[int, Mapping[str, float]] | None = None
 
@@ -62,16 +70,27 @@ class RunEvaluations:
         """Forget the evaluations of steps that the run has not taken: a resumed one takes them again."""
         self._history.rewind(self._state.step)
 
-    def evaluate(self, tracker: Tracker) -> None:
-        """Evaluate, log, draw, and note whether this is the best so far."""
+    def has(self, step: int) -> bool:
+        """Whether a step was evaluated, to the end."""
+        return self._history.has(step)
+
+    def evaluate(self, tracker: Tracker) -> bool:
+        """Evaluate, log, draw, and note whether this is the best so far; False if it was asked to stop before."""
         state, performance = self._state, self._state.performance
         model, step = state.evaluated_model, state.step
-        with performance.evaluation():
-            result = self._evaluation.run(
-                model, max_batches=self._max_batches, num_pictures=self._num_pictures, sample_pixels=True
-            )
-            embeddings = embedding_statistics(model.output_layer, predicted=result.counts.predicted())
-            return_heap()
+        try:
+            with performance.evaluation():
+                result = self._evaluation.run(
+                    model,
+                    max_batches=self._max_batches,
+                    num_pictures=self._num_pictures,
+                    sample_pixels=True,
+                    progress=self._look_whether_to_stop,
+                )
+                embeddings = embedding_statistics(model.output_layer, predicted=result.counts.predicted())
+                return_heap()
+        except _AskedToStop:
+            return False
         metrics = {**result.metrics, **embeddings}
         tracker.log(step, {**metrics, **performance.evaluation_figures()})
         self._history.append(step, {**metrics, **performance.summary()})
@@ -87,6 +106,7 @@ class RunEvaluations:
             write_evaluation_folder(
                 self._best, step=step, result=result, output_layer=model.output_layer, data=self._evaluation.data
             )
+        return True
 
     def report(self) -> None:
         """Report the last evaluation, unless it was."""
@@ -94,3 +114,7 @@ class RunEvaluations:
             to_report, self._to_report = self._to_report, None
             if self._report is not None:
                 self._report(*to_report)
+
+    def _look_whether_to_stop(self, done: int, total: int) -> None:
+        if done < total and self._should_stop():
+            raise _AskedToStop

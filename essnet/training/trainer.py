@@ -51,7 +51,8 @@ class Trainer:
     progress
         Called after each optimizer step, with the last loss that is known: on a CPU that of the step.
     should_stop
-        Asked after each step; True ends the run with a checkpoint.
+        Asked after each step, and each batch of an evaluation; True ends the run with a checkpoint. An evaluation
+        that was left is the first thing that a resumed run does.
     scan_progress
         Called while a folder is scanned, or labels are counted; its items are files.
     max_eval_batches
@@ -100,6 +101,7 @@ class Trainer:
         self.schedule = build_schedule(self.optimizer, config.schedule, max_steps=config.trainer.max_steps)
         self._tracker: Tracker = NullTracker()
         self._progress = progress
+        self._evaluate_every = config.evaluation.every_steps or config.trainer.max_steps
         self._should_stop = should_stop if should_stop is not None else lambda: False
         self._batches = TrainBatches(self.trial)
         # Not a method: data loaders' workers end at once only where no cycle of references holds them.
@@ -132,6 +134,7 @@ class Trainer:
             directory=directory,
             num_pictures=config.evaluation.num_pictures,
             max_batches=max_eval_batches,
+            should_stop=self._should_stop,
             report=report,
         )
         self._writer = CheckpointWriter(self.checkpoints, config=config, classes=self.trial.train_data.classes)
@@ -164,7 +167,8 @@ class Trainer:
             counts = self.trial.train_labels.to_json(self.trial.train_data.classes)
             write_json(self.directory / "label_histogram.json", counts)
         try:
-            self._take_steps()
+            if not self._lacks_evaluation() or self._evaluate_late():
+                self._take_steps()
             self._settle()
         except BaseException:
             self._writer.wait_after_failure()
@@ -177,7 +181,7 @@ class Trainer:
             last_checkpoint=self.checkpoints.last(),
             metrics={**self.state.best, **self._performance.summary()},
             steps=self.step,
-            interrupted=self.step < self.config.trainer.max_steps,
+            interrupted=self.step < self.config.trainer.max_steps or self._lacks_evaluation(),
         )
         if not result.interrupted:
             write_json(self.directory / "result.json", result.to_json())
@@ -187,8 +191,7 @@ class Trainer:
         config, state, performance = self.config.trainer, self.state, self._performance
         if state.step >= config.max_steps:
             return
-        evaluate_every = self.config.evaluation.every_steps or config.max_steps
-        checkpoint_every = config.checkpoint_every_steps or evaluate_every
+        checkpoint_every = config.checkpoint_every_steps or self._evaluate_every
         batches = watched_batches(
             self._batches.after(state.step),
             trial=self.trial,
@@ -203,7 +206,7 @@ class Trainer:
         stopped = False
         while state.step < config.max_steps and not stopped:
             step = state.step + 1
-            evaluate_now = step % evaluate_every == 0 or step == config.max_steps
+            evaluate_now = self._evaluates_at(step)
             log_now = step % config.log_every_steps == 0 or evaluate_now
             learning_rate = base_learning_rate(self.optimizer)
             self._step.take(step, islice(batches, config.accumulate_steps), measure_norm=log_now)
@@ -219,13 +222,27 @@ class Trainer:
             if evaluate_now:
                 self._settle()
                 performance.note_peak_memory()
-                self._evaluations.evaluate(self._tracker)
-            stopped = self._should_stop()
+                stopped = not self._evaluations.evaluate(self._tracker)
+            stopped = stopped or self._should_stop()
             if evaluate_now or stopped or step % checkpoint_every == 0:
                 self._save()
                 performance.begin_interval()
             if self._writer.has_finished():
                 self._settle()
+
+    def _evaluates_at(self, step: int) -> bool:
+        return step % self._evaluate_every == 0 or step == self.config.trainer.max_steps
+
+    def _lacks_evaluation(self) -> bool:
+        """Whether the run was asked to stop while it was evaluated where it stands."""
+        return self.step > 0 and self._evaluates_at(self.step) and not self._evaluations.has(self.step)
+
+    def _evaluate_late(self) -> bool:
+        """Evaluate where the run stands, and save the checkpoint again; False if it was asked to stop before."""
+        evaluated = self._evaluations.evaluate(self._tracker)
+        if evaluated:
+            self._save()
+        return evaluated
 
     def _log(self, learning_rate: float, *, evaluates: bool) -> None:
         """Log the figures of the last step, how long those since the last log took, and what they took."""

@@ -141,9 +141,14 @@ def test_only_the_best_is_kept_also_when_a_run_goes_on(tmp_path: Path, learning_
         "trainer.max_steps": 8,
     }
     trained(tmp_path / "whole", overrides)
-    stops = iter([False, False, False, False, True])  # after the fifth step
+    steps: list[int] = []
     config = tiny_trial(overrides)
-    Trainer(config, directory=tmp_path / "parts", should_stop=lambda: next(stops)).train()
+    Trainer(
+        config,
+        directory=tmp_path / "parts",
+        progress=lambda step, _: steps.append(step),
+        should_stop=lambda: len(steps) == 5,
+    ).train()
     assert content_of(tmp_path / "parts")["step"] < 5
     Trainer(config, directory=tmp_path / "parts", resume=True).train()
     assert content_of(tmp_path / "whole")["step"] == best_step
