@@ -49,7 +49,15 @@ def sole_opener(uri: str) -> Iterator[None]:
 def _make(path: Path) -> None:
     """Make the database elsewhere and rename it: MLflow cannot go on where it was killed between two tables."""
     temporary = path.with_name(f".{path.name}.partial")
+    _remove(temporary)  # of a process that was killed
+    try:
+        MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments(max_results=1)
+        temporary.replace(path)
+    except BaseException:  # Ctrl-C, say
+        _remove(temporary)
+        raise
+
+
+def _remove(database: Path) -> None:
     for ending in _LEFTOVERS:
-        temporary.with_name(temporary.name + ending).unlink(missing_ok=True)
-    MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments(max_results=1)
-    temporary.replace(path)
+        database.with_name(database.name + ending).unlink(missing_ok=True)

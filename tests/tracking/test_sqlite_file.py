@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from essnet.tracking import RunStore, default_uri
+from essnet.tracking import RunStore, default_uri, sqlite_file
 
 MAKE = "import sys; from pathlib import Path; from essnet.tracking import RunStore; "
 OPEN = "RunStore(sys.argv[1], 'essnet', artifact_root=Path(sys.argv[2]))"
@@ -27,6 +27,19 @@ def test_what_an_attempt_that_died_left_is_of_no_account(tmp_path: Path) -> None
     store = RunStore(default_uri(tmp_path), "essnet", artifact_root=tmp_path / "artifacts")
     assert store.client.get_experiment_by_name("essnet") is not None
     assert not list(tmp_path.glob(".mlflow.db.partial*"))
+
+
+def test_ctrl_c_while_it_is_made_leaves_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*, tracking_uri: str) -> None:
+        partial = Path(tracking_uri.removeprefix("sqlite:///"))
+        partial.touch()
+        partial.with_name(f"{partial.name}-journal").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sqlite_file, "MlflowClient", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        RunStore(default_uri(tmp_path), "essnet", artifact_root=tmp_path / "artifacts")
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db.lock"]
 
 
 @pytest.mark.slow
