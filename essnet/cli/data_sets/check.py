@@ -103,7 +103,9 @@ def check(
 
 def _data_block(name: str, root: Path | None, overrides: Sequence[str]) -> DataConfig:
     from essnet.config import InputError, trial_from_mapping
-    from essnet.config.extensions import allow, code_in
+    from essnet.config.data import ExtensionData
+    from essnet.config.extension_names import DATA_SETS
+    from essnet.config.extensions import allow, code_in, load
 
     data: dict[str, Any] = {"name": name} if root is None else {"name": name, "root": str(root)}
     for override in overrides:
@@ -113,6 +115,8 @@ def _data_block(name: str, root: Path | None, overrides: Sequence[str]) -> DataC
     mapping = {"name": "check", "data": data, "objective": {"name": "full_softmax"}}
     config = trial_from_mapping(mapping, overrides, source="").data
     allow(code_in({"data": config.model_dump()}))
+    if isinstance(config, ExtensionData):
+        load(config.name, group=DATA_SETS, key="data.name")
     folder = getattr(config, "root", None)
     if folder is not None and not Path(folder).is_dir():
         raise InputError(f"--root: {folder}: no such folder")
