@@ -38,6 +38,14 @@ class Comparison:
     """The best of all other arms, or None while they have no result."""
 
     @property
+    def best_checkpoint(self) -> Path | None:
+        """The checkpoint of the best configuration's first trial, or None while there is none."""
+        if self.best is None:
+            return None
+        path = SweepFolder(self.directory).trial(self.best.first.trial_id) / "checkpoints" / "best"
+        return path if path.exists() else None
+
+    @property
     def several_seeds(self) -> bool:
         """Whether any configuration has trials with different seeds, ended or not."""
         return any(len({trial.seed for trial in one.trials}) > 1 for one in self.configurations)

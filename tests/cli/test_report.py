@@ -94,6 +94,14 @@ def test_the_page_of_several_or_of_another_folder_goes_into_the_output_folder(
     assert sorted(path.name for path in mine.iterdir()) == ["comparison-one-two.html", "comparison-one.html"]
 
 
+def test_the_best_checkpoint_is_named_where_there_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_sweep(tmp_path / "study")
+    assert "best checkpoint" not in run(capsys, "study", "--output", str(tmp_path))[1]
+    best = folder.trial("001-knn") / "checkpoints" / "best"
+    best.mkdir(parents=True)
+    assert run(capsys, "study", "--output", str(tmp_path))[1].splitlines()[-1] == f"best checkpoint: {best}"
+
+
 def test_several_sweeps_on_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("one", "two"):
         make_sweep(tmp_path / name)
