@@ -48,6 +48,7 @@ NOT_RUN = {
     ("--address",): "needs a cluster: tests/sweep/test_cluster_on_ray.py",
     ("paper.yaml",): "needs the data set and a hub's weights: docs/paper.md says so",
     ("data.root=...",): "needs labelled images of all classes: tests/cli/test_grow.py",
+    ("--profile",): "takes more than the two steps of --fast-dev-run: tests/training/test_debug_runs.py",
     ("--watch",): "stays while the sweep runs: tests/cli/test_report.py",
 }
 """Commands of essnet that are only parsed, their configuration included: by what they begin with, or have a word of."""
