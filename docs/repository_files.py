@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"CONTRIBUTING.md": "contributing.md"}
 """Pages of the repository's root, and what they are called on the site."""
 
-LINK = re.compile(r"(?<!!)\[([^]]+)\]\(((?!https?:|#|mailto:)[^)\s#]+)(#[^)\s]*)?\)")
+LINK = re.compile(r"\[([^]]+)\]\(((?!https?:|#|mailto:)[^)\s#]+)(#[^)\s]*)?\)")
 
 _log = logging.getLogger("mkdocs.hooks.repository_files")
 
