@@ -21,29 +21,7 @@ from essnet.neighbours import SIMILARITIES, check_worth_it, nearest_class
 class ClassEmbeddings(nn.Module):
     """One embedding per class, to be compared with one embedding per pixel (arXiv 2012.07489).
 
-    Parameters
-    ----------
-    num_classes, embedding_dim
-        C class embeddings of D entries each.
-    objective
-        `knn_softmax`, `embedding_softmax` or `sampled_softmax`.
-    similarity
-        `l2` and `cosine` normalise both kinds of embeddings, `dot` neither.
-    logit_scale, learn_logit_scale
-        T, which multiplies the logits of `l2` and `cosine`; learned as its logarithm, so always positive.
-    renormalise
-        Normalise pixel embeddings once more after upsampling, which the paper does not.
-    num_neighbours, num_random
-        Nearest classes, and random ones that the batch shares, in the denominator.
-    margin, margin_weight
-        Of the regulariser that keeps normalised class embeddings apart; `dot` has none.
-    search, search_backend
-        `exact` or `approximate`, and the backend of the search for neighbours.
-
-    Raises
-    ------
-    InputError
-        If a name is unknown, or an option has no meaning for the similarity.
+    Parameters and errors are those of `EmbeddingLoss`.
     """
 
     def __init__(

@@ -47,6 +47,9 @@ def build_index(
 ) -> NeighbourIndex:
     """Make class embeddings (C, D) ready to be searched; gradients do not pass through.
 
+    `search(queries, k)` of what is returned takes queries (N, D), and gives the ids of the k nearest classes of each,
+    (N, k) int64, nearest first.
+
     `backend` is `auto`, `faiss` or `torch`; `search` is `exact`, or `approximate`, which FAISS does. Raises
     InputError for an unknown name, for FAISS where it cannot be imported, and for an approximate search by torch
     or of too few classes; ValueError for a wrong shape.
