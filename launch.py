@@ -1,6 +1,6 @@
 """Front door of the command line; the same as the console command `essnet`."""
 
-from essnet.cli.app import main
+from essnet.cli.begin import main
 
 if __name__ == "__main__":
     main()

@@ -2,7 +2,8 @@
 
 A file may never come to its end: on a server that is away, say. A thread looks after that. A process that only loads
 data it kills, and the training process, which waits for it, fails with the name of the file. Where the training process
-reads by itself it can raise nothing, not even be asked to end: the thread logs the name and ends the process.
+reads by itself it can raise nothing, not even be asked to end: the thread logs the name, hands it to whoever wants a
+process's `last_words`, and ends the process.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 import torch
 from torch.utils.data import get_worker_info
@@ -25,10 +27,21 @@ LOOK_SECONDS = 5.0
 _GOING_SECONDS = 2.0
 _NOTHING = -1
 _logger = logging.getLogger(__name__)
+_listeners: list[Callable[[str], object]] = []
 
 
 class LoaderFailed(RuntimeError):
     """A process that loads data is stuck, or gone; the message is one line that names the sample."""
+
+
+@contextmanager
+def last_words(hear: Callable[[str], object]) -> Iterator[None]:
+    """While the block runs, call `hear` with the sentence that names the sample, before this process is ended."""
+    _listeners.append(hear)
+    try:
+        yield
+    finally:
+        _listeners.remove(hear)
 
 
 class ReadingNow:
@@ -79,8 +92,7 @@ class ReadingNow:
                 "server there that it lies on?"
             )
             if process == os.getpid():
-                _logger.error(sentence)
-                os._exit(1)
+                _end(sentence)
             self._stuck = sentence
             with suppress(ProcessLookupError):
                 os.kill(int(process), signal.SIGKILL)
@@ -111,6 +123,15 @@ class ReadingNow:
                 time.sleep(0.01)
             if sentence is not None:
                 raise LoaderFailed(sentence)
+
+
+def _end(sentence: str) -> NoReturn:
+    _logger.error(sentence)
+    try:
+        for hear in _listeners:
+            hear(sentence)
+    finally:  # whatever they raise
+        os._exit(1)
 
 
 @contextmanager

@@ -25,8 +25,9 @@ class SweepCallback(Callback):
     Ray pickles callbacks: this one holds nothing but addresses.
     """
 
-    def __init__(self, sweep_path: Path, *, storage: str | None = None) -> None:
+    def __init__(self, sweep_path: Path, *, sweep_id: str, storage: str | None = None) -> None:
         self._folder = SweepFolder(sweep_path)
+        self._interrupted = Interrupted(sweep_id)
         self._storage = storage
         self._refused: OSError | None = None
 
@@ -93,7 +94,7 @@ class SweepCallback(Callback):
         if (Path(trial.config["directory"]) / "result.json").exists():
             state = COMPLETED
         else:  # of an interrupted sweep it goes on
-            state = PENDING if Interrupted(self._folder.path).is_noted() else STOPPED
+            state = PENDING if self._interrupted.is_noted() else STOPPED
         self._write(replace(record, state=state))
 
 

@@ -8,7 +8,6 @@
         measured.json     what trials take of a device; only with resources.packing
         budget.json       how long it has run
         tracking/         what its run is, and what MLflow has not been told of it yet; run.json: the run's id
-        interrupted       there from Ctrl-C on, until the sweep goes on
         requests/         what people asked for while it ran: trials to stop, trials to add
         storage.json      whose turn it is to keep the sweep in its storage; only with storage
         results.jsonl     what the trials reported, and which were stopped upon it; only with a scheduler

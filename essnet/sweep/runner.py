@@ -65,7 +65,6 @@ def run_sweep(
     `resume_command` is what a person types to go on with the sweep.
     `say` tells people, in a sentence, how far measuring is and what came of it, where packing is measured.
     """
-    Interrupted(folder.path).forget()
     _settle(folder)
     _note_stopped(folder)
     parent_run_id = start_parent(sweep, folder, store, resume_command=resume_command)
@@ -78,10 +77,13 @@ def run_sweep(
         "sweep": sweep.config.name,
         "compared": sorted({path for arm in sweep.arms for path in (*arm.fixed, *arm.spaces)}),
     }
+    sweep_id = folder.state()["sweep_id"]
     task = {
+        "sweep_id": sweep_id,
         "cache_dir": str(cache_dir.absolute()),
         "tracking": tracking,
         "sweep_directory": str(folder.path.absolute()),
+        "code_folder": str(Path.cwd()),
         "storage": stored.task() if stored is not None else None,
     }
     queue = TrialQueue(sweep, folder)
@@ -96,6 +98,7 @@ def run_sweep(
         else:
             join_cluster(address)
             stack.callback(ray.shutdown)
+        Interrupted(sweep_id).forget()
         stack.callback(queue.note_time, at_once=True)
         with _signals_of_a_sweep(), track_sweep(folder):
             packing = unpacked(placement)
@@ -109,13 +112,19 @@ def run_sweep(
                 )
                 say(packing.describe())
             searcher = PlannedSearch(sweep, folder, queue, task=task, packing=packing, stored=stored)
+            interruption = InterruptedCallback(sweep_id)
             callbacks: list[tune.Callback] = [
-                SweepCallback(folder.path.absolute(), storage=sweep.config.storage),
-                InterruptedCallback(folder.path.absolute()),
+                SweepCallback(folder.path.absolute(), sweep_id=sweep_id, storage=sweep.config.storage),
+                interruption,
             ]
             if address is None:
                 callbacks.append(RayWatch())
-            _build_tuner(sweep, folder, searcher, callbacks, concurrent=packing.concurrent).fit()
+            try:
+                _build_tuner(sweep, folder, searcher, callbacks, concurrent=packing.concurrent).fit()
+            except KeyboardInterrupt:
+                if not interruption.gave_up:
+                    raise
+                # What still runs ends with Ray, and goes on from its last checkpoint.
         if queue.is_done():
             _note_total(folder)
 

@@ -16,7 +16,10 @@ from ray import tune
 
 from essnet.atomic_files import write_atomically, write_json
 from essnet.config import TrialConfig, to_yaml
+from essnet.config.extensions import allow, code_in
+from essnet.data.loader_watch import last_words
 from essnet.file_lock import hold
+from essnet.sweep.asked_to_end import asked_to_end
 from essnet.sweep.failures import CRASH, failure_kind, in_a_line
 from essnet.sweep.interrupted import Interrupted
 from essnet.sweep.requests import Requests
@@ -28,7 +31,6 @@ from essnet.training.free_memory import return_memory
 from essnet.training.trainer import Trainer
 
 _OLD_WORKER_SECONDS = 60.0
-_LOOK_SECONDS = 1.0
 
 
 def run_trial(task: Mapping[str, Any]) -> None:
@@ -37,11 +39,17 @@ def run_trial(task: Mapping[str, Any]) -> None:
     `task` is what `PlannedSearch.suggest` returns. The folder's files say how it went: `result.json` when it reached
     its last step, `error.json` when it failed. Only what is worth a retry at once is raised, for Ray to do so.
     """
+    interrupted = Interrupted(task["sweep_id"])
     if task["storage"] is None:
-        _run(task, should_stop=_request_to_stop(task), before_report=lambda: None)
+        requests = Requests(Path(task["sweep_directory"]))
+        with asked_to_end(lambda: requests.is_to_stop(task["trial_id"]) or interrupted.is_noted()) as should_stop:
+            _run(task, should_stop=should_stop, before_report=lambda: None)
         return
-    with stored_trial(task) as (task_here, stored):
-        _run(task_here, should_stop=stored.should_stop, before_report=stored.keep_files)
+    with (
+        stored_trial(task) as (task_here, stored),
+        asked_to_end(lambda: stored.should_stop() or interrupted.is_noted()) as should_stop,
+    ):
+        _run(task_here, should_stop=should_stop, before_report=stored.keep_files)
 
 
 def _run(task: Mapping[str, Any], *, should_stop: Callable[[], bool], before_report: Callable[[], None]) -> None:
@@ -55,7 +63,8 @@ def _run(task: Mapping[str, Any], *, should_stop: Callable[[], bool], before_rep
                 if should_stop():
                     logger.info("asked to stop before it began")
                     return
-                _train(task, directory, logger, should_stop=should_stop, before_report=before_report)
+                with last_words(lambda words: _keep_last_words(directory, words, keep_files=before_report)):
+                    _train(task, directory, logger, should_stop=should_stop, before_report=before_report)
     except SystemExit:  # out of `tune.report`: the scheduler has stopped the trial, or the sweep was interrupted
         stopped = True
     except Exception as error:  # kept for the report, whatever it is
@@ -73,6 +82,12 @@ def _run(task: Mapping[str, Any], *, should_stop: Callable[[], bool], before_rep
         raise SystemExit(0)
 
 
+def _keep_last_words(directory: Path, words: str, *, keep_files: Callable[[], None]) -> None:
+    """Say why the process is ended: Ray knows only that it is gone."""
+    write_json(directory / "error.json", {"kind": CRASH, "message": words, "traceback": ""})
+    keep_files()
+
+
 def _train(
     task: Mapping[str, Any],
     directory: Path,
@@ -82,6 +97,7 @@ def _train(
     before_report: Callable[[], None],
 ) -> None:
     config = TrialConfig.model_validate(task["trial"])
+    allow(code_in(task["trial"]), folder=Path(task["code_folder"]))  # the driver's user has named it
     text = to_yaml(config)
     write_atomically(directory / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
 
@@ -106,23 +122,6 @@ def _train(
         logger.info("step %d of %d: training begins", trainer.step, config.trainer.max_steps)
         result = trainer.train()
         logger.info("step %d: %s", trainer.step, "stopped, as was asked" if result.interrupted else "done")
-
-
-def _request_to_stop(task: Mapping[str, Any]) -> Callable[[], bool]:
-    """Return a function that says whether somebody asked the trial, or the sweep, to end; it looks once a second."""
-    sweep = Path(task["sweep_directory"])
-    requests, interrupted = Requests(sweep), Interrupted(sweep)
-    looked = 0.0
-    found = False
-
-    def should_stop() -> bool:
-        nonlocal looked, found
-        now = time.monotonic()
-        if now - looked >= _LOOK_SECONDS:
-            looked, found = now, requests.is_to_stop(task["trial_id"]) or interrupted.is_noted()
-        return found
-
-    return should_stop
 
 
 def _progress_file(path: Path, max_steps: int) -> Callable[[int, Mapping[str, float]], None]:

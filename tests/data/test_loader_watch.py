@@ -94,14 +94,15 @@ def test_a_process_that_reads_by_itself_is_ended_when_it_is_stuck(tmp_path: Path
         "from essnet.data import loader_watch; from essnet.data.loading import eval_loader\n"
         "from tests.data.test_loader_watch import BadDisk\n"
         "loader_watch.PATIENCE_SECONDS, loader_watch.LOOK_SECONDS = 0.5, 0.1\n"
-        "for _ in eval_loader(BadDisk(Path(sys.argv[1])), batch_size=1): print('batch', flush=True)\n"
+        "with loader_watch.last_words(lambda words: print(f'last words: {words}', flush=True)):\n"
+        "    for _ in eval_loader(BadDisk(Path(sys.argv[1])), batch_size=1): print('batch', flush=True)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "pipe")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert done.stdout.splitlines() == ["batch"] * STUCK
     (line,) = done.stderr.splitlines()
+    assert done.stdout.splitlines() == ["batch"] * STUCK + [f"last words: {line}"]
     assert line.startswith("scene 3.jpg: has been read for ")
 
 

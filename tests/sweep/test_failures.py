@@ -64,8 +64,13 @@ def test_lost_workers() -> None:
 
 
 def task_in(directory: Path) -> dict[str, Any]:
-    sweep = str(directory.parents[1])
-    return {"directory": str(directory), "trial_id": directory.name, "sweep_directory": sweep, "storage": None}
+    return {
+        "directory": str(directory),
+        "trial_id": directory.name,
+        "sweep_id": "a sweep's id",
+        "sweep_directory": str(directory.parents[1]),
+        "storage": None,
+    }
 
 
 def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> Path:
@@ -123,7 +128,7 @@ class Driver:
             identity={"essnet.trial_id": "000-knn"},
         )
         assert MlflowTracker(self.directory, spec).close(wait_seconds=60)
-        self.callback = SweepCallback(tmp_path)
+        self.callback = SweepCallback(tmp_path, sweep_id="one")
 
     def fail(self, kind: str) -> None:
         (self.directory / "error.json").write_text(json.dumps({"kind": kind, "message": f"it was {kind}"}))

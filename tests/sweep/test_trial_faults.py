@@ -11,10 +11,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from essnet.data import loader_watch
 from essnet.sweep import trainable
 from tests.file_system_calls import refused_from
 from tests.sweep.untracked_trial import untracked_task
@@ -115,3 +117,21 @@ def test_a_loader_that_is_killed_is_told_and_tried_again(tmp_path: Path, monkeyp
     trainable.run_trial(task)
     assert json.loads((directory / "result.json").read_text())["steps"] == 20
     assert "step 2 of 20: training begins" in (directory / "log.txt").read_text()
+
+
+def test_a_sample_that_never_comes_is_named_though_the_process_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ended(BaseException):
+        pass
+
+    def end(code: int) -> None:
+        raise Ended
+
+    sentence = "scene 3.jpg: has been read for 600 s without end"
+    monkeypatch.setattr(loader_watch, "os", SimpleNamespace(_exit=end))
+    monkeypatch.setattr(trainable, "_train", lambda *_, **__: loader_watch._end(sentence))
+    task = untracked_task(tmp_path, monkeypatch)
+    with pytest.raises(Ended):
+        trainable.run_trial(task)
+    assert kept_failure(Path(task["directory"])) == {"kind": "crash", "message": sentence, "traceback": ""}

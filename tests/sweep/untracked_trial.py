@@ -11,7 +11,7 @@ import pytest
 
 from essnet.config import trial_from_mapping
 from essnet.config.overrides import with_overrides
-from essnet.sweep import trainable
+from essnet.sweep import asked_to_end, trainable
 from essnet.training.tracker import NullTracker
 from tests.sweep.sweeps import TINY_TRIAL
 
@@ -29,15 +29,17 @@ def _untracked(*_: object) -> Iterator[Untracked]:
 def untracked_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **overrides: Any) -> dict[str, Any]:
     """What `trainable.run_trial` takes; what it reports goes nowhere, and `overrides` change the tiny trial."""
     monkeypatch.setattr(trainable, "trial_run", _untracked)
-    monkeypatch.setattr(trainable, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(asked_to_end, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(trainable.tune, "report", lambda metrics: None)
     changes = {"name": "000-full", "trainer.device": "cpu", **overrides}
     trial = trial_from_mapping(with_overrides(TINY_TRIAL, changes), (), source="here")
     return {
         "trial_id": "000-full",
         "directory": str(tmp_path / "trials" / "000-full"),
+        "sweep_id": "a sweep's id",
         "sweep_directory": str(tmp_path),
         "cache_dir": str(tmp_path / "cache"),
+        "code_folder": str(tmp_path),
         "storage": None,
         "trial": trial.model_dump(),
     }

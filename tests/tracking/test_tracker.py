@@ -188,7 +188,7 @@ def test_threads_end_with_their_trial(database: Place, experiment: str, tmp_path
 
 
 def test_what_ray_pickles_holds_no_thread(tmp_path: Path) -> None:
-    assert pickle.loads(pickle.dumps(SweepCallback(tmp_path)))._folder.path == tmp_path
+    assert pickle.loads(pickle.dumps(SweepCallback(tmp_path, sweep_id="one")))._folder.path == tmp_path
 
 
 def test_a_process_that_was_forked_meanwhile_holds_nothing_up(database: Place, experiment: str, tmp_path: Path) -> None:
