@@ -20,7 +20,7 @@ from essnet.cli import app
 from tests.docs.documented import ROOT, blocks, lines_of, spans
 
 PAGE = ROOT / "docs" / "tutorial.md"
-SHORTER = ["trainer.max_steps=2", "evaluation.every_steps=2", "data.crop_size=64", "trainer.batch_size=2"]
+SHORTER = ["trainer.max_steps=2", "evaluation.every_steps=2", "trainer.batch_size=2"]
 """What the test adds to commands that train: a reader waits some minutes for them."""
 ELSEWHERE = {
     "make install": "the test runs in what it has made",
