@@ -69,6 +69,17 @@ def allow(names: Iterable[str], *, folder: Path | None = None) -> None:
         _allowed[name] = folder or Path.cwd()
 
 
+def imported_here() -> list[Path]:
+    """Return the packages, and modules that are in none, that were imported from the folders of `allow`."""
+    found: dict[Path, None] = {}
+    for name, folder in _allowed.items():
+        top = name.partition(":")[0].partition(".")[0]
+        file = getattr(sys.modules.get(top), "__file__", None)
+        if file is not None and Path(file) in (folder / f"{top}.py", folder / top / "__init__.py"):
+            found[folder / f"{top}.py" if Path(file).name != "__init__.py" else folder / top] = None
+    return list(found)
+
+
 def load(name: str, *, group: str, key: str) -> Any:
     """Import what a name stands for, which is not built in; `key` is where it is written, for messages.
 

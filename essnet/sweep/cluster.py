@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray
@@ -17,10 +18,10 @@ from ray._private.services import canonicalize_bootstrap_address
 
 import essnet
 from essnet.config import InputError
+from essnet.config.extensions import imported_here
 
-SHIPPED = ("/*", "!/.", "!/essnet", "__pycache__")
-"""Patterns, as those of .gitignore, of what stays behind: all that lies beside the package `essnet` (runs, data, .git,
-virtual environments, ...), and what Python compiled of it."""
+_STAYS = ("__pycache__",)
+"""What stays behind of the packages that are shipped: what Python compiled."""
 
 WORKERS_ENVIRONMENT = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "600"}
 """A worker that is to run the next trial waits so long, and not two seconds, for one that was stopped to end: it may
@@ -56,7 +57,7 @@ def joined(address: str) -> Iterator[list[ClusterNode]]:
 
 
 def join_cluster(address: str) -> None:
-    """Make this process part of a running cluster, whose workers then run the essnet that this process runs.
+    """Make this process part of a running cluster, whose workers then run the code that this process runs.
 
     `ray.shutdown` leaves the cluster, which runs on.
 
@@ -79,7 +80,8 @@ def join_cluster(address: str) -> None:
     # As `ray start` does: on a cluster without a token it is not looked at.
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
-        ray.init(address=found, runtime_env=shipped_code(), log_to_driver=False, logging_level=logging.ERROR)
+        with shipped_code() as shipped:
+            ray.init(address=found, runtime_env=shipped, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         if "AuthToken" in str(error.__cause__):
             raise InputError(
@@ -90,17 +92,19 @@ def join_cluster(address: str) -> None:
         raise InputError(f"--address: {found} is no cluster that this process can be part of ({reason})") from error
 
 
-def shipped_code() -> dict[str, Any]:
-    """Return the `runtime_env` that gives each worker this process's essnet, and nothing that lies beside it.
+@contextmanager
+def shipped_code() -> Iterator[dict[str, Any]]:
+    """Give the `runtime_env` with which each worker has this process's essnet, and the user's code, imported here.
 
-    As `working_dir`: with `py_modules` Ray would still put the folder from which the driver was started first on the
-    path of every worker, and on another node another checkout may lie there.
+    A folder of links to these packages, which Ray packs when it is joined: nothing goes along that lies beside them
+    (runs, data, .git, virtual environments, ...). As `working_dir`: with `py_modules` Ray would still put the
+    folder from which the driver was started first on the path of every worker, and on another node another checkout may
+    lie there.
     """
-    return {
-        "working_dir": str(Path(essnet.__file__).parent.parent),
-        "excludes": list(SHIPPED),
-        "env_vars": dict(WORKERS_ENVIRONMENT),
-    }
+    with TemporaryDirectory(prefix="essnet-shipped-") as folder:
+        for path in (Path(essnet.__file__).parent, *imported_here()):
+            (Path(folder) / path.name).symlink_to(path)
+        yield {"working_dir": folder, "excludes": list(_STAYS), "env_vars": dict(WORKERS_ENVIRONMENT)}
 
 
 def alive_nodes() -> list[ClusterNode]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 from ray._private.runtime_env.packaging import create_package
 
 import essnet
-from essnet.config import InputError
+from essnet.config import InputError, extensions
+from essnet.config.extension_names import DATA_SETS
 from essnet.sweep import cluster
 from essnet.sweep.cluster import join_cluster, shipped_code
 from essnet.sweep.shared_store import check_store, is_file
@@ -17,12 +19,11 @@ from essnet.sweep.shared_store import check_store, is_file
 ROOT = Path(essnet.__file__).parent.parent
 
 
-def shipped(environment: dict[str, object], folder: Path) -> set[str]:
+def shipped(folder: Path) -> set[str]:
     """Pack what Ray would ship, as Ray packs it, and list it."""
     package = folder / "package.zip"
-    create_package(
-        str(environment["working_dir"]), package, include_gitignore=False, excludes=list(environment["excludes"])
-    )
+    with shipped_code() as environment:
+        create_package(environment["working_dir"], package, include_gitignore=False, excludes=environment["excludes"])
     return set(zipfile.ZipFile(package).namelist())
 
 
@@ -32,7 +33,7 @@ def test_the_package_is_shipped_whole(tmp_path: Path) -> None:
     package = [path for path in found if path.is_file() and "__pycache__" not in path.parts]
     files = {str(path.relative_to(ROOT)) for path in package}
     assert "essnet/data/class_tables/ade20k.txt" in files
-    assert shipped(shipped_code(), tmp_path) == files
+    assert shipped(tmp_path) == files
 
 
 def test_nothing_else_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +49,21 @@ def test_nothing_else_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text("x")
     monkeypatch.setattr(cluster.essnet, "__file__", str(project / "essnet" / "__init__.py"))
-    assert shipped(shipped_code(), tmp_path) == set(kept)
+    assert shipped(tmp_path) == set(kept)
+
+
+def test_code_of_the_user_is_shipped_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("mine_s/__init__.py", "mine_s/data.py", "mine_s/colours.txt", "mine_t.py", "json.py", "beside.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("build = 3\n")
+    monkeypatch.setattr(extensions, "_allowed", {})
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    names = ["mine_s.data:build", "mine_t:build", "json:dumps"]
+    extensions.allow(names, folder=tmp_path)
+    for name in names:
+        extensions.load(name, group=DATA_SETS, key="data.name")
+    sent = {name for name in shipped(tmp_path) if not name.startswith("essnet/")}
+    assert sent == {"mine_s/__init__.py", "mine_s/data.py", "mine_s/colours.txt", "mine_t.py"}
 
 
 @pytest.fixture

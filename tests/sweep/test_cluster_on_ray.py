@@ -23,7 +23,8 @@ from mlflow import MlflowClient
 from ray.cluster_utils import Cluster
 from ray.core.generated.autoscaler_pb2 import ClusterConfig
 
-from essnet.config import InputError
+from essnet.config import InputError, extensions
+from essnet.config.extension_names import DATA_SETS
 from essnet.sweep.autoscaler import node_types
 from essnet.sweep.cluster import alive_nodes, joined
 from essnet.sweep.cluster_capacity import cluster_capacity
@@ -71,17 +72,26 @@ def test_what_rays_state_says_of_an_autoscaler(cluster: Cluster) -> None:
     )
 
 
-def test_workers_run_the_code_that_the_driver_runs(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    def where() -> tuple[str, list[str]]:
+def test_workers_run_the_code_that_the_driver_runs(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def where() -> tuple[str, str, list[str]]:
         import essnet
 
-        return essnet.__file__, sys.path
+        extensions.allow(["mine_r:build"], folder=Path("/not/there"))
+        return essnet.__file__, extensions.load("mine_r:build", group=DATA_SETS, key="data.name")(), sys.path
+
+    (tmp_path / "mine_r.py").write_text("def build():\n    return __file__\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    extensions.allow(["mine_r:build"], folder=tmp_path)
+    extensions.load("mine_r:build", group=DATA_SETS, key="data.name")
 
     # As inside `ray job submit --working-dir .`
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"runtime_env": {"working_dir": str(LAUNCH.parent)}}))
     with joined(cluster.address):
-        file, path = ray.get(ray.remote(num_cpus=0)(where).remote())
+        file, mine, path = ray.get(ray.remote(num_cpus=0)(where).remote())
     assert "/runtime_resources/working_dir_files/" in file
+    assert Path(mine).parent == Path(file).parent.parent
     assert str(LAUNCH.parent) not in path  # where another node may have another checkout
 
 
