@@ -154,7 +154,8 @@ def _allowed_folder(name: str, *, key: str) -> Path:
     if name in os.environ.get(ALLOWED_VARIABLE, "").split(","):
         return Path.cwd()
     raise InputError(
-        f"{key}: found {name}, code that this command was not asked to run; if you trust it: --allow-code {name}"
+        f"{key}: found {name}, code that this command was not asked to run; if you trust it: --allow-code {name}, "
+        f"or {ALLOWED_VARIABLE}={name} in the environment"
     )
 
 

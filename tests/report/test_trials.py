@@ -54,6 +54,26 @@ def test_a_damaged_configuration_leaves_the_figures(folder: SweepFolder, content
     assert (trial.embedding_dim, trial.num_neighbours) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("objective", "found"),
+    [
+        ("{name: sampled_softmax, embedding_dim: 8, num_neighbours: 3}", (8, 3)),
+        ("{name: embedding_softmax, embedding_dim: 8, num_neighbours: 3}", (8, None)),
+        ("{name: full_softmax, embedding_dim: 8, num_neighbours: 3}", (None, None)),
+        ("{name: 'mypkg.own:Own', embedding_dim: 8, options: {embedding_dim: 6}}", (6, None)),
+        ("{name: 'mypkg.own:Own', embedding_dim: 8}", (None, None)),
+        ("{name: [1], options: 3}", (None, None)),
+    ],
+)
+def test_d_and_k_are_those_that_the_objective_looks_at(
+    folder: SweepFolder, objective: str, found: tuple[int | None, int | None]
+) -> None:
+    add_trial(folder, 0, "knn", {10: {"val/miou": 0.5}})
+    (folder.trial("000-knn") / "config.yaml").write_text(f"objective: {objective}")
+    trial = read(TrialReader(folder))
+    assert (trial.embedding_dim, trial.num_neighbours) == found
+
+
 def test_a_trial_that_has_not_begun(folder: SweepFolder) -> None:
     add_trial(folder, 0, "full", {}, state=PENDING)
     for name in ("history.jsonl", "config.yaml", "run.json"):

@@ -55,9 +55,11 @@ def test_what_has_changed_is_told(tmp_path: Path) -> None:
         search={**search, "num_trials": 6, "time_budget": 2.5},
         replicate={"seeds": [0, 1]},
         resources={"cpus": 1},
+        report={"figures": ["mypkg.speed:SPEED"]},
     )
     assert check_resumable(edited, SweepFolder(tmp_path)) == [
         "replicate.seeds: [0, 1] now, None before",
+        "report.figures: ['mypkg.speed:SPEED'] now, [] before",
         "resources.cpus: 1.0 now, None before",
         "search.num_trials: 6 now, 4 before",
         "search.time_budget: 2.5 now, None before",

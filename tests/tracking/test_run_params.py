@@ -43,6 +43,15 @@ def test_of_what_is_compared_no_run_has_what_its_objective_does_not_use(objectiv
     assert params["objective.margin"] == "0.2"  # the same in all: nothing is drawn over it
 
 
+def test_options_of_another_packages_objective_are_told_one_by_one() -> None:
+    options = {"gamma": 2, "embedding_dim": 12}
+    config = trial({"objective": {"name": "mypkg.focal:FocalOutput", "options": options}})
+    params = run_params(config, compared=["objective.options.gamma", "objective.embedding_dim", "objective.name"])
+    told = {path: value for path, value in params.items() if "options" in path}
+    assert told == {"objective.options.gamma": "2", "objective.options.embedding_dim": "12"}
+    assert "objective.embedding_dim" not in params  # a key that it does not look at
+
+
 def test_what_is_not_the_default_is_told() -> None:
     usual = run_params(trial())
     assert "trainer.clip_gradient_norm" not in usual
