@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"CONTRIBUTING.md": "contributing.md"}
 """Pages of the repository's root, and what they are called on the site."""
 
-LINK = re.compile(r"(!?)\[([^]]+)\]\(((?!https?:|#|mailto:)[^)\s#]+)(#[^)\s]*)?\)")
+LINK = re.compile(r"\[([^]]+)\]\(((?!https?:|#|mailto:)[^)\s#]+)(#[^)\s]*)?\)")
 
 _log = logging.getLogger("mkdocs.hooks.repository_files")
 
@@ -38,22 +38,17 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     folder = posixpath.dirname(original if original is not None else f"docs/{page.file.src_uri}")
 
     def on_the_site(link: re.Match[str]) -> str:
-        image, text, target, anchor = (
-            link[1],
-            link[2],
-            posixpath.normpath(posixpath.join(folder, link[3])),
-            link[4] or "",
-        )
+        text, target, anchor = link[1], posixpath.normpath(posixpath.join(folder, link[2])), link[3] or ""
         if target in PAGES:
             name = PAGES[target]
         elif target.startswith("docs/"):
             name = target.removeprefix("docs/")
-        elif (ROOT / target).exists() and not image:
+        elif (ROOT / target).exists():
             return text
         else:
             _log.warning("%s links to %s, which is not there", page.file.src_uri, target)
             return text
-        return f"{image}[{text}]({posixpath.relpath(name, posixpath.dirname(page.file.src_uri) or '.')}{anchor})"
+        return f"[{text}]({posixpath.relpath(name, posixpath.dirname(page.file.src_uri) or '.')}{anchor})"
 
     # What stands in a block of code is no link.
     parts = re.split(r"(^```.*?^```$)", markdown, flags=re.MULTILINE | re.DOTALL)
