@@ -1,9 +1,13 @@
-"""Where the program begins and ends: Ctrl-C ends it quietly also before a command runs, and when it is over."""
+"""Where the program begins and ends: Ctrl-C is heard at any moment, and never answered with a traceback."""
 
 from __future__ import annotations
 
 import gc
 import signal
+import sys
+import threading
+
+_AGAIN_SECONDS = 0.05
 
 
 def main() -> None:
@@ -17,9 +21,20 @@ def main() -> None:
     signal.signal(signal.SIGINT, outside)
     from essnet.cli.app import main as run
 
+    sys.unraisablehook = interrupt_again
     signal.signal(signal.SIGINT, during)
     try:
         run()
     finally:
         signal.signal(signal.SIGINT, outside)
         gc.freeze()  # Python would look for cycles in all of torch, Ray and MLflow once more: two seconds
+
+
+def interrupt_again(lost: sys.UnraisableHookArgs) -> None:
+    """Press Ctrl-C again where the first one fell into a finaliser, out of which Python lets no exception come."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None  # it has begun
+    threading.Timer(_AGAIN_SECONDS, signal.pthread_kill, (main_thread, signal.SIGINT)).start()

@@ -8,10 +8,11 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray._private import ray_constants
 from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # compiled, and not in its stub
@@ -24,20 +25,38 @@ _END_RAY_AGENTS = Path(__file__).with_name("end_ray_agents.py")
 @contextmanager
 def own_ray(placement: Placement) -> Iterator[None]:
     """Run Ray on this machine, with the cores and GPUs of `placement`."""
-    with _for_this_user_alone():
-        ray.init(
-            address="local",  # not a cluster that the environment happens to name
-            num_cpus=placement.total_cpus,
-            num_gpus=placement.total_gpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    with _agents_end_with_this_process():
-        try:
-            yield
-        finally:
-            ray.shutdown()
+    with ExitStack() as stack:
+        with _whole_or_not_at_all(), _for_this_user_alone():
+            ray.init(
+                address="local",  # not a cluster that the environment happens to name
+                num_cpus=placement.total_cpus,
+                num_gpus=placement.total_gpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+            stack.enter_context(_agents_end_with_this_process())
+        stack.callback(ray.shutdown)
+        yield
+
+
+@contextmanager
+def _whole_or_not_at_all() -> Iterator[None]:
+    """End all processes that the block has started where it does not come to its end: by Ctrl-C, say.
+
+    Ray would end some of them, and leave its agents for a minute.
+    """
+    this = psutil.Process()
+    before = set(this.children())
+    try:
+        yield
+    except BaseException:
+        for process in set(this.children()) - before:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()  # it starts no further ones
+                for one in (*process.children(recursive=True), process):
+                    one.kill()
+        raise
 
 
 @contextmanager
