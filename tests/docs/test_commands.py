@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from essnet.cli import app
-from essnet.config import load_sweep, load_trial
+from essnet.config import InputError, load_sweep, load_trial
 from essnet.config.strict_yaml import load_yaml_mapping
 from tests.docs.documented import PAGES, Command, commands, spans
 from tests.docs.prepared import prepare
@@ -43,15 +43,19 @@ SHORTENED = {
 """What a command is run with, so that it ends soon and fetches nothing."""
 
 NOT_RUN = {
-    ("ui",): "stays until it is ended: tests/cli/test_ui.py",
-    ("cluster", "check"): "needs a cluster: tests/sweep/test_cluster_on_ray.py",
-    ("--address",): "needs a cluster: tests/sweep/test_cluster_on_ray.py",
-    ("paper.yaml",): "needs the data set and a hub's weights: docs/paper.md says so",
-    ("data.root=...",): "needs labelled images of all classes: tests/cli/test_grow.py",
-    ("--profile",): "takes more than the two steps of --fast-dev-run: tests/training/test_debug_runs.py",
-    ("--watch",): "stays while the sweep runs: tests/cli/test_report.py",
+    "ui": "stays until it is ended: tests/cli/test_ui.py",
+    "cluster check": "needs a cluster: tests/sweep/test_cluster_on_ray.py",
 }
-"""Commands of essnet that are only parsed, their configuration included: by what they begin with, or have a word of."""
+"""Commands of essnet that are only parsed, their configuration included."""
+
+NOT_RUN_WITH = {
+    "--address": "needs a cluster: tests/sweep/test_cluster_on_ray.py",
+    "paper.yaml": "needs the data set and a hub's weights: docs/paper.md says so",
+    "data.root=...": "needs labelled images of all classes: tests/cli/test_grow.py",
+    "--profile": "takes more than the two steps of --fast-dev-run: tests/training/test_debug_runs.py",
+    "--watch": "stays while the sweep runs: tests/cli/test_report.py",
+}
+"""The same, of whatever command has a word that ends so."""
 
 OTHERS = {
     "mkdir", "cd", "export", ".", "echo", "curl", "pip", "sudo", "docker", "kubectl", "sbatch",
@@ -79,11 +83,11 @@ def _arguments(command: Command) -> list[str]:
     return [re.sub(r"^/(shared|data)/", r"\1/", word) for word in chosen if word is not None]
 
 
-def _not_run(arguments: Sequence[str]) -> bool:
-    return any(
-        tuple(arguments[: len(words)]) == words or any(word.endswith(words[0]) for word in arguments)
-        for words in NOT_RUN
-    )
+def _not_run(arguments: Sequence[str]) -> set[str]:
+    """The entries of both tables that keep a command from being run."""
+    line = " ".join(arguments)
+    named = {command for command in NOT_RUN if f"{line} ".startswith(f"{command} ")}
+    return named | {end for end in NOT_RUN_WITH if any(word.endswith(end) for word in arguments)}
 
 
 def parse(program: Any, words: Sequence[str]) -> Any:
@@ -128,15 +132,21 @@ def _name(command: Command) -> str:
     return f"{command.where} {' '.join(command.words)}"
 
 
-@pytest.mark.parametrize("command", _every("launch.py"), ids=_name)
-def test_a_command_of_essnet(command: Command, prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of the tutorial the command line and the configuration only: test_tutorial.py runs it from end to end."""
-    arguments = _arguments(command)
+def read(arguments: Sequence[str]) -> Any:
+    """Let essnet read arguments, and the configuration in them its overrides; returns the command that they name."""
     parsed = parse(typer.main.get_command(app.app), arguments)
     settings = next((Path(word) for word in arguments if word.endswith(".yaml")), None)
     if settings is not None:
         load = load_sweep if "arms" in load_yaml_mapping(ROOT / settings) else load_trial
         load(settings, [word for word in arguments if re.match(r"[a-z_.]+=", word)])
+    return parsed
+
+
+@pytest.mark.parametrize("command", _every("launch.py"), ids=_name)
+def test_a_command_of_essnet(command: Command, prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the tutorial the command line and the configuration only: test_tutorial.py runs it from end to end."""
+    arguments = _arguments(command)
+    parsed = read(arguments)
     named_only = command.inline and (hasattr(parsed, "commands") or arguments[-1] == parsed.name)
     if named_only or _not_run(arguments) or command.where.startswith("docs/tutorial.md"):
         return
@@ -149,12 +159,26 @@ def test_a_command_of_essnet(command: Command, prepared: Path, capsys: pytest.Ca
     assert ended.value.code in (None, 0), printed.err + printed.out
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "trian experiments/textures/trial.yaml",
+        "train experiments/textures/trial.yaml --fast-dev",
+        "train experiments/textures/trail.yaml",
+        "train experiments/textures/trial.yaml trainer.max_step=3",
+        "sweep experiments/textures/sweep.yaml search.algorithm=optima",
+        "data cheque folder",
+    ],
+)
+def test_a_typo_would_be_found(typed: str) -> None:
+    with pytest.raises((AssertionError, InputError, typer.BadParameter.__mro__[1])):
+        read(typed.split())
+
+
 def test_each_reason_not_to_run_a_command_is_needed_and_leads_somewhere() -> None:
-    for words, reason in NOT_RUN.items():
-        assert any(
-            tuple(arguments[: len(words)]) == words or any(word.endswith(words[0]) for word in arguments)
-            for arguments in map(_arguments, _every("launch.py"))
-        ), words
+    needed = set().union(*(_not_run(_arguments(command)) for command in _every("launch.py")))
+    assert needed == {*NOT_RUN, *NOT_RUN_WITH}
+    for reason in (*NOT_RUN.values(), *NOT_RUN_WITH.values()):
         (path,) = re.findall(r"(?:tests|docs)/\S+\.(?:py|md)", reason)
         assert (ROOT / path).is_file()
 
