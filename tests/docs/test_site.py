@@ -77,6 +77,14 @@ def test_a_browser_asks_for_the_sites_own_files_only(site: Path) -> None:
     assert [url for url in asked if not url.startswith((site.as_uri(), "data:", "blob:"))] == []
 
 
+def test_lists_and_tables_are_such(site: Path) -> None:
+    """Without an empty line before it, a list or table that an editor shows would be a paragraph here."""
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        paragraphs = re.findall(r"<p>(.*?)</p>", text[text.find("<article") :], re.DOTALL)
+        assert [one for one in paragraphs if re.search(r"^(- |[1-9]\. |\| )", one, re.MULTILINE)] == [], page.name
+
+
 def test_the_api_page_has_every_name_and_reads_as_written(site: Path) -> None:
     page = (site / "api.html").read_text(encoding="utf-8")
     names = [name for name in essnet.__all__ if name != "__version__"]
