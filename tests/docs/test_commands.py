@@ -156,7 +156,9 @@ def test_a_command_of_essnet(command: Command, prepared: Path, capsys: pytest.Ca
     with pytest.raises(SystemExit) as ended:
         app.main(arguments)
     printed = capsys.readouterr()
-    assert ended.value.code in (None, 0), printed.err + printed.out
+    # doctor's 1 is not that it failed, but that this machine lacks something.
+    fine = (None, 0, 1) if arguments == ["doctor"] else (None, 0)
+    assert ended.value.code in fine, printed.err + printed.out
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,8 @@ def essnet(line: str) -> None:
     trains = arguments[0] in ("train", "sweep") and "--dry-run" not in arguments
     with pytest.raises(SystemExit) as ended:
         app.main([*arguments, *(SHORTER if trains else [])])
-    assert ended.value.code in (None, 0), line
+    # doctor's 1 is not that it failed, but that this machine lacks something.
+    assert ended.value.code in ((None, 0, 1) if arguments == ["doctor"] else (None, 0)), line
 
 
 @pytest.mark.slow
