@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import psutil
@@ -26,36 +28,57 @@ _END_RAY_AGENTS = Path(__file__).with_name("end_ray_agents.py")
 def own_ray(placement: Placement) -> Iterator[None]:
     """Run Ray on this machine, with the cores and GPUs of `placement`."""
     with ExitStack() as stack:
-        with _whole_or_not_at_all(), _for_this_user_alone():
-            ray.init(
-                address="local",  # not a cluster that the environment happens to name
-                num_cpus=placement.total_cpus,
-                num_gpus=placement.total_gpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-            stack.enter_context(_agents_end_with_this_process())
-        stack.callback(ray.shutdown)
+        with _ctrl_c_waits():
+            with _whole_or_not_at_all(), _for_this_user_alone():
+                ray.init(
+                    address="local",  # not a cluster that the environment happens to name
+                    num_cpus=placement.total_cpus,
+                    num_gpus=placement.total_gpus,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+                stack.enter_context(_agents_end_with_this_process())
+            stack.callback(ray.shutdown)
         yield
 
 
 @contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Let Ctrl-C take effect at the end of the block: forks and Ray's threads do not bear it. A second one is not kept."""
+    before = signal.getsignal(signal.SIGINT)
+    pressed = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
 def _whole_or_not_at_all() -> Iterator[None]:
-    """End all processes that the block has started where it does not come to its end: by Ctrl-C, say.
+    """End all processes that the block has started where it does not come to its end.
 
     Ray would end some of them, and leave its agents for a minute.
     """
     this = psutil.Process()
-    before = set(this.children())
+    before = set(this.children(recursive=True))
     try:
         yield
     except BaseException:
-        for process in set(this.children()) - before:
+        started = set(this.children(recursive=True)) - before
+        ray.shutdown()
+        for process in started:
             with suppress(psutil.NoSuchProcess):
-                process.suspend()  # it starts no further ones
-                for one in (*process.children(recursive=True), process):
-                    one.kill()
+                process.kill()
         raise
 
 

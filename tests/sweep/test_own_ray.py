@@ -74,7 +74,9 @@ def test_no_process_is_left_after_an_orderly_end() -> None:
     assert alive(family) == []
 
 
-def test_no_process_is_left_where_it_is_interrupted_as_it_starts() -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_no_process_is_left_where_it_is_interrupted_as_it_starts(times: int) -> None:
+    """The first time it starts, and ends in order; the second time what has been started is killed."""
     process = begun()
     try:
         until = time.monotonic() + 60
@@ -83,7 +85,9 @@ def test_no_process_is_left_where_it_is_interrupted_as_it_starts() -> None:
             assert process.poll() is None
             time.sleep(0.01)
         family = tree_of(process)
-        process.send_signal(signal.SIGINT)
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.1)  # else the two are one
         output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
