@@ -88,6 +88,8 @@ def report(
     )
 
     figures = figure or ()
+    if figures and form is not Format.html:
+        raise InputError(f"--figure: found {figures[0]}, which only the page shows; add --format html")
     allow([*filter(is_import_path, figures), *(allow_code or ())])
     folders = [find_sweep(sweep, output) for sweep in dict.fromkeys(sweeps)]
     console = people_console(as_json)

@@ -1,4 +1,4 @@
-"""Schemas, strict YAML, overrides, and messages that say what would be right."""
+"""Schemas, strict YAML, overrides, names of other packages' code, and messages that say what would be right."""
 
 from essnet.config.arm import Arm, Point
 from essnet.config.arm_checks import MOST_POINTS, describe_point

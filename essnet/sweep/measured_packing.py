@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def measure_packing(
     for number, name in enumerate(missing, start=1):
         if progress is not None:
             progress(number, len(missing))
-        known[name] = _measure(classes[name], placement, cache_dir=cache_dir)
+        known[name] = _measure(classes[name], placement, cache_dir=cache_dir, code=sweep.code)
         write_json(path, {each: asdict(measurement) for each, measurement in known.items()})
     return Packing(
         placement=placement,
@@ -91,7 +91,7 @@ def _trial(sweep: Sweep, arm: Arm, point: Point) -> TrialConfig:
     return sweep.trial_config({**arm.fixed, **point})
 
 
-def _measure(config: TrialConfig, placement: Placement, *, cache_dir: Path | None) -> Measurement:
+def _measure(config: TrialConfig, placement: Placement, *, cache_dir: Path | None, code: Sequence[str]) -> Measurement:
     on_gpu = runs_on_gpu(config, placement)
     if not on_gpu:  # on a machine with GPUs, `auto` would take one that the worker was not given
         config = config.model_copy(update={"trainer": config.trainer.model_copy(update={"device": "cpu"})})
@@ -102,6 +102,7 @@ def _measure(config: TrialConfig, placement: Placement, *, cache_dir: Path | Non
             on_gpu=on_gpu,
             trial=config.model_dump(),
             cache_dir=cache_dir and str(cache_dir.absolute()),
+            code=code,
             code_folder=str(Path.cwd()),
         )
     except RayError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from essnet.config import TrialConfig
-from essnet.config.extensions import allow, code_in
+from essnet.config.extensions import allow
 from essnet.cores import available_cores
 from essnet.sweep.failures import in_a_line
 from essnet.sweep.measurement import Device, Measurement
@@ -41,14 +41,17 @@ def look_at_device(*, gpu: bool) -> Device:
     return Device(properties.name, host_memory_mib=host, gpu_memory_mib=properties.total_memory / _MIB)
 
 
-def measure_trial(trial: Mapping[str, Any], *, cache_dir: str | None, code_folder: str) -> Measurement:
+def measure_trial(
+    trial: Mapping[str, Any], *, cache_dir: str | None, code: Sequence[str] = (), code_folder: str | None = None
+) -> Measurement:
     """Train a trial for some steps, with all cores of the machine allowed, and return what it took.
 
     The real trainer in a temporary folder, without tracker and evaluation; a checkpoint is part of it. The process
-    must be a fresh one: what an earlier trial left in it would count.
+    must be a fresh one: what an earlier trial left in it would count. `code` are import paths that it may import, also
+    from `code_folder`.
     """
     try:
-        allow(code_in(trial), folder=Path(code_folder))  # the driver's user has named it
+        allow(code, folder=Path(code_folder) if code_folder else None)
         return _measure(TrialConfig.model_validate(trial), cache_dir=Path(cache_dir) if cache_dir else None)
     except Exception as error:  # whatever stops the trial here will stop it again, or not; the sweep goes on
         return Measurement(error=in_a_line(error))

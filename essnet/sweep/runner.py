@@ -83,6 +83,7 @@ def run_sweep(
         "cache_dir": str(cache_dir.absolute()),
         "tracking": tracking,
         "sweep_directory": str(folder.path.absolute()),
+        "code": sweep.code,
         "code_folder": str(Path.cwd()),
         "storage": stored.task() if stored is not None else None,
     }

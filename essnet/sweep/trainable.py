@@ -16,7 +16,7 @@ from ray import tune
 
 from essnet.atomic_files import write_atomically, write_json
 from essnet.config import TrialConfig, to_yaml
-from essnet.config.extensions import allow, code_in
+from essnet.config.extensions import allow
 from essnet.data.loader_watch import last_words
 from essnet.file_lock import hold
 from essnet.sweep.asked_to_end import asked_to_end
@@ -97,7 +97,8 @@ def _train(
     before_report: Callable[[], None],
 ) -> None:
     config = TrialConfig.model_validate(task["trial"])
-    allow(code_in(task["trial"]), folder=Path(task["code_folder"]))  # the driver's user has named it
+    # What the sweep's YAML names, and not what a trial's record might, which comes from the folder.
+    allow(task["code"], folder=Path(task["code_folder"]))
     text = to_yaml(config)
     write_atomically(directory / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
 

@@ -36,8 +36,8 @@ def uncertainty_scale(layer: OutputLayer) -> UncertaintyScale:
         return UncertaintyScale("distance to the nearest class embedding", most=math.sqrt(2))  # at right angles
     if not isinstance(layer, EmbeddingOutput | FullSoftmaxOutput):
         raise InputError(
-            f"--uncertainty: {type(layer).__name__} derives from neither EmbeddingOutput nor FullSoftmaxOutput; it does "
-            "not say how unsure it is"
+            f"--uncertainty: {type(layer).__name__} derives from neither EmbeddingOutput nor FullSoftmaxOutput; it "
+            "does not say how unsure it is"
         )
     return UncertaintyScale("1 - probability of the class", most=1.0)
 

@@ -51,11 +51,7 @@ def test_a_trial_is_trained_for_some_steps_only(
 ) -> None:
     monkeypatch.setattr(measuring, "_MEASURED_SECONDS", 0.0)
     monkeypatch.setattr("essnet.training.evaluation.Evaluation.run", lambda *_, **__: pytest.fail("evaluated"))
-    measured = measure_trial(
-        tiny_trial("evaluation.every_steps=1").model_dump(),
-        cache_dir=str(tmp_path / "cache"),
-        code_folder=str(tmp_path),
-    )
+    measured = measure_trial(tiny_trial("evaluation.every_steps=1").model_dump(), cache_dir=str(tmp_path / "cache"))
     assert measured.error is None
     (trainer,) = trainers
     assert trainer.step == WARM_UP_STEPS + 3
@@ -68,9 +64,7 @@ def test_a_trial_is_trained_for_some_steps_only(
 
 def test_threads_that_the_trial_sets_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(measuring, "_MEASURED_SECONDS", 0.0)
-    measured = measure_trial(
-        tiny_trial("trainer.num_threads=1").model_dump(), cache_dir=str(tmp_path), code_folder=str(tmp_path)
-    )
+    measured = measure_trial(tiny_trial("trainer.num_threads=1").model_dump(), cache_dir=str(tmp_path))
     assert measured.error is None
     assert torch.get_num_threads() == 1
 
@@ -85,7 +79,7 @@ def test_threads_that_the_trial_sets_stay(monkeypatch: pytest.MonkeyPatch, tmp_p
 )
 def test_why_a_trial_cannot_be_measured_is_kept(tmp_path: Path, override: str, error: str) -> None:
     trial = tiny_trial(override, "objective.name=full_softmax", "optimizer.name=sgd")
-    measured = measure_trial(trial.model_dump(), cache_dir=str(tmp_path), code_folder=str(tmp_path))
+    measured = measure_trial(trial.model_dump(), cache_dir=str(tmp_path))
     assert measured.error is not None
     assert error in measured.error
     assert "\n" not in measured.error
@@ -94,9 +88,7 @@ def test_why_a_trial_cannot_be_measured_is_kept(tmp_path: Path, override: str, e
 @pytest.mark.parametrize("schedule", ["poly", "multi_poly", "step", "cosine", "one_cycle"])
 def test_every_schedule_can_be_without_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, schedule: str) -> None:
     monkeypatch.setattr(measuring, "_MEASURED_SECONDS", 0.0)
-    measured = measure_trial(
-        tiny_trial(f"schedule.name={schedule}").model_dump(), cache_dir=str(tmp_path), code_folder=str(tmp_path)
-    )
+    measured = measure_trial(tiny_trial(f"schedule.name={schedule}").model_dump(), cache_dir=str(tmp_path))
     assert measured.error is None
 
 

@@ -39,6 +39,7 @@ def untracked_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **overrides:
         "sweep_id": "a sweep's id",
         "sweep_directory": str(tmp_path),
         "cache_dir": str(tmp_path / "cache"),
+        "code": [],
         "code_folder": str(tmp_path),
         "storage": None,
         "trial": trial.model_dump(),
