@@ -129,7 +129,7 @@ def build(name: str, *, group: str, key: str, given: Mapping[str, Any], options:
     except InputError:
         raise
     except ValueError as error:
-        raise InputError(f"{where}: {name} says: {first_line(error)}") from error
+        raise InputError(f"{key}: {name} says: {first_line(error)}") from error
 
 
 def check_result(value: object, *, name: str, key: str, has: Iterable[str], what: str) -> None:
@@ -159,8 +159,8 @@ def _allowed_folder(name: str, *, key: str) -> Path:
     )
 
 
-def _imported(path: str, *, found: str, looked_in: str = "installed") -> Any:
-    """Return what an import path leads to; `found` begins the message."""
+def _imported(path: str, *, found: str, looked_in: str) -> Any:
+    """Return what an import path leads to; `found` begins messages, `looked_in` says where there is no such module."""
     module_name, _, attribute = path.partition(":")
     try:
         module = importlib.import_module(module_name)

@@ -65,7 +65,7 @@ def test_what_a_rule_is_given(tmp_path: Path) -> None:
     assert isinstance(rule, BelowAHalf)
     assert rule.given == {"mode": "max", "max_steps": 6, "grace_steps": 6}
     assert rule.stops("x", 1, 0.4) is False
-    with pytest.raises(InputError, match=r"scheduler\.options: .*BelowAHalf says: limit=2 must be at most 1"):
+    with pytest.raises(InputError, match=r"scheduler\.name: .*BelowAHalf says: limit=2 must be at most 1"):
         build_rule(tiny_sweep(tmp_path, scheduler={"name": RULE, "options": {"limit": 2}}))
 
 
