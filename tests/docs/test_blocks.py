@@ -34,6 +34,8 @@ def test_every_block_says_what_it_is() -> None:
     assert len(found) > 40
     wrong = [where for where, language in found.items() if language not in LANGUAGES]
     assert wrong == [], f"a block begins with ``` and one of {LANGUAGES}"
+    fences = sum(len(re.findall(r"^ *```", page.read_text(encoding="utf-8"), re.MULTILINE)) for page in PAGES)
+    assert fences == 2 * len(found)
 
 
 @pytest.mark.parametrize("block", _blocks("yaml"), ids=lambda block: block.where)
