@@ -45,7 +45,7 @@ def own_ray(placement: Placement) -> Iterator[None]:
 
 @contextmanager
 def _ctrl_c_waits() -> Iterator[None]:
-    """Let Ctrl-C take effect at the end of the block: forks and Ray's threads do not bear it. A second one is not kept."""
+    """Let Ctrl-C take effect at the end of the block, as forks and Ray do not bear it; a second one is not kept."""
     before = signal.getsignal(signal.SIGINT)
     pressed = False
 
