@@ -7,9 +7,7 @@ from pathlib import Path
 from tests.docs.documented import ROOT, blocks
 
 PAGE = ROOT / "docs" / "extending.md"
-DISCS, FOCAL, PATIENCE, SPEED = (
-    "mypkg.discs:Discs", "mypkg.focal:FocalOutput", "mypkg.patience:Patience", "mypkg.speed:SPEED",
-)  # fmt: skip
+DISCS, FOCAL, SPEED = "mypkg.discs:Discs", "mypkg.focal:FocalOutput", "mypkg.speed:SPEED"
 
 
 def write_package(folder: Path, name: str = "mypkg") -> Path:

@@ -16,7 +16,7 @@ import yaml
 from essnet.cli.app import main
 from essnet.config import extensions
 from tests.docs.documented import ROOT
-from tests.outside import DISCS, FOCAL, PATIENCE, SPEED, install_package, write_package
+from tests.outside import DISCS, FOCAL, SPEED, install_package, write_package
 
 TRIAL: dict[str, Any] = {
     "data": {"name": DISCS, "crop_size": 32, "options": {"images": 4}},
@@ -101,6 +101,15 @@ def test_what_a_folder_names_runs_only_for_who_names_it_too(
     )
     assert f"data.name: found {DISCS}, {asked} {DISCS}" in refusal(capsys, "train", "--from-trial", "outside/1")
     assert f"report.figures: found {SPEED}, {asked} {SPEED}" in refusal(capsys, "report", "outside", "--format", "html")
+
+    page = strangers_command / "runs/outside/comparison.html"
+    page.unlink()
+    with pytest.raises(SystemExit) as ended:
+        main(["report", "outside", "--format", "html", "--figure", SPEED])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"{page.relative_to(strangers_command)}\n"
+    assert "<h2>Images per second</h2>" in page.read_text()
+    assert "speed is a figure of a package that is not installed here." in page.read_text()
 
     with pytest.raises(SystemExit) as ended:
         main(["evaluate", checkpoint, f"data.name={DISCS}", "--allow-code", FOCAL, "--json"])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from essnet.config.errors import InputError, first_line
-from essnet.config.extension_names import REPORT_FIGURES
+from essnet.config.extension_names import REPORT_FIGURES, is_extension
 from essnet.config.extensions import load
 from essnet.report.comparison import Comparison
 from essnet.report.metric_names import in_words
@@ -77,14 +77,28 @@ def load_figures(names: Iterable[str]) -> dict[str, Figure]:
     return found
 
 
-def asked_figures(folder: SweepFolder) -> list[str]:
-    """Return the names of other packages' figures that a sweep was asked to show.
+def asked_figures(folder: SweepFolder) -> dict[str, Figure]:
+    """Return other packages' figures that a sweep was asked to show; of one that is not installed here, its absence.
 
     Raises
     ------
     InputError
-        If its state is damaged.
+        If its state is damaged, or as `load_figures`.
     """
+    figures: dict[str, Figure] = {}
+    for name in _asked_names(folder):
+        if is_extension(name, REPORT_FIGURES):
+            figures |= load_figures([name])
+        else:
+            figures[name] = Figure(name, partial(_not_installed, name))
+    return figures
+
+
+def _not_installed(name: str, _: Comparison) -> Absent:
+    return Absent(f"{name} is a figure of a package that is not installed here.")
+
+
+def _asked_names(folder: SweepFolder) -> list[str]:
     try:
         names = folder.state().get("configuration", {}).get("report", {}).get("figures", [])
     except AttributeError:

@@ -50,8 +50,9 @@ def page_text(comparisons: Sequence[Comparison], *, figures: Sequence[str] = ())
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    asked = [[*asked_figures(SweepFolder(comparison.directory)), *figures] for comparison in comparisons]
-    others = [load_figures(names) for names in asked]  # before anything is drawn: that takes seconds
+    more = load_figures(figures)
+    # Before anything is drawn, which takes seconds.
+    others = [{**asked_figures(SweepFolder(comparison.directory)), **more} for comparison in comparisons]
     parts = [sweep_part(comparison, found) for comparison, found in zip(comparisons, others, strict=True)]
     joint = _joint_charts(comparisons)
     scripts = [_read("tables.js"), _read("printing.js"), str(get_plotlyjs()), _read("charts.js")]
