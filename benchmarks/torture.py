@@ -39,7 +39,7 @@ _PART = 2500
 
 def add(known: Mapping[str, Any], *, subject: str, count: int) -> dict[str, Any]:
     """Run `count` further cases of a subject; returns what is known of it then."""
-    found = fuzz(subject, first=known.get("next_case", 0), count=count)
+    found = fuzz({subject: count}, first=known.get("next_case", 0))[subject]
     counts = {
         name: known.get(name, 0) + found.outcomes[name] for name in ("taken", "answered", "raised", "hung", "died")
     }

@@ -1,4 +1,4 @@
-"""Runs many cases of a subject in a process that is watched: for errors that are no answer, hangs, and memory."""
+"""Runs many cases of subjects in a process that is watched: for errors that are no answer, hangs, and memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -32,57 +32,67 @@ class Findings:
     """What came of the cases of a subject."""
 
     subject: str
+    next_case: int
+    end: int
+    """The case before which it is over."""
     cases: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     """`taken`, `answered`, or what else it was: `raised`, `hung`, `died`."""
     troubles: dict[int, str] = field(default_factory=dict)
     """Case -> where and with what it ended, for those that are neither taken nor answered."""
-    next_case: int = 0
+
+    def is_over(self) -> bool:
+        """Whether no further case is run."""
+        return self.next_case >= self.end or len(self.troubles) >= _MOST_TROUBLES
 
 
-def fuzz(subject: str, *, first: int, count: int) -> Findings:
-    """Run the cases `first` to before `first + count` of a subject, each with its own number as seed.
+def fuzz(counts: Mapping[str, int], *, first: int = 0) -> dict[str, Findings]:
+    """Run so many cases of each subject, from `first` on, each with its own number as seed.
 
-    A case that hangs or kills its process is noted, and the next one begins in a new process.
+    All of them in one process, which takes longer to start than a thousand cases; one that hangs or kills it is noted,
+    and the next one begins in a new process.
     """
-    found = Findings(subject, next_case=first)
-    while found.next_case < first + count and len(found.troubles) < _MOST_TROUBLES:
+    found = {subject: Findings(subject, first, first + count) for subject, count in counts.items()}
+    while waiting := [one for one in found.values() if not one.is_over()]:
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", __name__, subject, str(found.next_case), str(first + count), folder]
+            work = [(one.subject, one.next_case, one.end) for one in waiting]
+            command = [sys.executable, "-m", __name__, json.dumps(work), folder]
             # A file: libraries written in C say much of damaged pictures, and a full pipe would stop them.
             with (
                 tempfile.TemporaryFile() as errors,
-                subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors) as process,
+                subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, bufsize=0) as process,
             ):
                 try:
-                    _follow(process, errors, found, end=first + count)
+                    _follow(process, errors, waiting)
                 finally:
                     process.kill()
     return found
 
 
-def _follow(process: subprocess.Popen[bytes], errors: IO[bytes], found: Findings, *, end: int) -> None:
+def _follow(process: subprocess.Popen[bytes], errors: IO[bytes], waiting: Sequence[Findings]) -> None:
+    """Note what the process says, until it has done all, or is stuck in one, or dies."""
     assert process.stdout is not None
     seconds = _START_SECONDS
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        while selector.select(seconds):
-            line = process.stdout.readline()
-            if not line:
-                break
-            seconds = _SILENT_SECONDS
-            event = json.loads(line)
-            if "outcome" in event:
-                _note(found, event["outcome"], event.get("trouble"))
-                if found.next_case == end:
+        for found in waiting:
+            while not found.is_over():
+                if not selector.select(seconds):
+                    _note(found, "hung", f"no end within {seconds:.0f} s")
                     return
-        else:
-            _note(found, "hung", f"no end within {seconds:.0f} s")
-            return
-    if process.wait() != 0:
-        errors.seek(0)
-        last = errors.read().decode(errors="replace").strip().splitlines()[-1:]
-        _note(found, "died", f"exit code {process.returncode}: {' '.join(last)}")
+                line = process.stdout.readline()
+                if not line:
+                    errors.seek(0)
+                    last = errors.read().decode(errors="replace").strip().splitlines()[-1:]
+                    _note(found, "died", f"exit code {process.wait()}: {' '.join(last)}")
+                    return
+                event = json.loads(line)
+                seconds = _SILENT_SECONDS
+                if "outcome" in event:
+                    _note(found, event["outcome"], event.get("trouble"))
+            if found.next_case < found.end:  # enough of it; the process would go on
+                return
+            seconds = _START_SECONDS  # the next subject has something to prepare
 
 
 def _note(found: Findings, outcome: str, trouble: str | None) -> None:
@@ -98,10 +108,12 @@ def _run_cases(subject: str, first: int, end: int, folder: Path) -> Iterator[dic
     from tests.fuzzing.cases import ANSWERS
     from tests.fuzzing.subjects import SUBJECTS
 
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    folder.mkdir()
     run = SUBJECTS[subject](folder)
     yield {}  # ready: from here on each line is a case
-    limit = _address_space_bytes() + MOST_MEMORY_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_AS, (_address_space_bytes() + MOST_MEMORY_BYTES, most))
     for number in range(first, end):
         begin = time.process_time()
         try:
@@ -115,17 +127,20 @@ def _run_cases(subject: str, first: int, end: int, folder: Path) -> Iterator[dic
         else:
             result = {"outcome": "taken"}
         seconds = time.process_time() - begin
-        yield result if seconds <= MOST_SECONDS else {"outcome": "hung", "trouble": f"{seconds:.0f} s"}
+        if seconds > MOST_SECONDS:
+            result = {"outcome": "hung", "trouble": f"{seconds:.0f} s"}
+        yield result
 
 
 def _address_space_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
-def main(subject: str, first: str, end: str, folder: str) -> None:
+def main(work: str, folder: str) -> None:
     """Print a line of JSON for each case."""
-    for event in _run_cases(subject, int(first), int(end), Path(folder)):
-        print(json.dumps(event), flush=True)
+    for place, (subject, first, end) in enumerate(json.loads(work)):
+        for event in _run_cases(subject, first, end, Path(folder) / str(place)):
+            print(json.dumps(event), flush=True)
 
 
 if __name__ == "__main__":
