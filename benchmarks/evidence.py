@@ -28,6 +28,7 @@ SWEEPS = {
     "dimensions-11": ("dimensions.yaml", "name=dimensions-11", "data.num_classes=11"),
     "dimensions-256": ("dimensions.yaml", "name=dimensions-256", "data.num_classes=256"),
     "neighbours": ("neighbours.yaml",),
+    "map": ("map.yaml",),
     "long-tails": ("long_tails.yaml",),
     "orchestrator-grid": ("orchestrator.yaml",),
     "orchestrator-search-0": ("orchestrator_search.yaml",),

@@ -17,20 +17,20 @@ from essnet.report.estimates import estimate
 from essnet.report.palette import BASELINE_COLOUR, COLOURS
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images" / "studies"
-_MARKERS = ("o", "s", "D", "^")
 
 
 def draw_dimensions(axes: Axes) -> None:
-    """mIoU of `dot` less that of the full softmax over d, for each number of classes."""
-    for number, colour, marker in zip((11, 64, 256), COLOURS, _MARKERS, strict=False):
-        found = [one for one in configurations(read(f"dimensions-{number}")) if one.arm == "dot"]
-        ordered = sorted(found, key=lambda one: embedding_dim(one) or 0)
+    """mIoU less that of the full softmax over d, for each similarity."""
+    found = configurations(read("dimensions-64"))
+    for arm, colour, marker in (("dot", COLOURS[0], "o"), ("l2", COLOURS[1], "s"), ("cosine", COLOURS[2], "D")):
+        of_arm = [one for one in found if one.arm == arm and one.difference is not None]
+        ordered = sorted(of_arm, key=lambda one: embedding_dim(one) or 0)
         differences = [one.difference for one in ordered if one.difference is not None]
         axes.errorbar(
             [embedding_dim(one) or 0 for one in ordered],
             [difference.mean for difference in differences],
             yerr=[difference.half_width or 0.0 for difference in differences],
-            color=colour, marker=marker, markersize=5, capsize=2, linewidth=1.5, label=f"{number} classes",
+            color=colour, marker=marker, markersize=5, capsize=2, linewidth=1.5, label=arm,
         )  # fmt: skip
     axes.axhline(0, color=BASELINE_COLOUR, linewidth=1)
     _log_axis(axes, (4, 8, 12, 16, 32, 64))
@@ -64,28 +64,9 @@ def draw_neighbours(axes: Axes) -> None:
     axes.legend(frameon=False, fontsize=7, ncols=2)
 
 
-def draw_growth(axes: Axes) -> None:
-    """Memory of a whole training step over the number of classes."""
-    result = read("growth")
-    batch = max(one["batch"] for one in result["measured"])
-    colours: Sequence[str] = (BASELINE_COLOUR, *COLOURS)
-    for name, colour, marker in zip(
-        dict.fromkeys(one["objective"] for one in result["measured"]), colours, _MARKERS, strict=False
-    ):
-        of = [one for one in result["measured"] if one["objective"] == name and one["batch"] == batch]
-        known = [one for one in of if one["mib"] is not None]
-        axes.plot(
-            [one["num_classes"] for one in known], [one["mib"] for one in known],
-            color=colour, marker=marker, markersize=5, linewidth=1.5, label=name.replace("_", " "),
-        )  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel="classes", ylabel="memory of a training step (MiB)")
-    axes.legend(frameon=False)
-
-
 PLOTS: Mapping[str, Callable[[Axes], None]] = {
     "dimensions": draw_dimensions,
     "neighbours": draw_neighbours,
-    "growth": draw_growth,
 }
 """Name of a picture -> what draws it."""
 

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.records import environment
 from essnet.atomic_files import read_json, write_json
-from essnet.report import ComparedTrial, Comparison, Configuration, best_of, gather
+from essnet.report import ComparedTrial, Comparison, Configuration, answer, best_of, gather
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "studies"
 
@@ -40,6 +40,7 @@ def keep(comparison: Comparison, path: Path, *, command: str) -> None:
             "metric": comparison.metric,
             "mode": comparison.mode,
             "baseline": comparison.baseline.arm,
+            "answer": " ".join(answer(comparison).split()),
             "hours": round(spent / 3600, 2),
             "environment": environment(torch.device("cpu"), threads=1),
             "trials": [_kept(trial) for trial in comparison.trials],

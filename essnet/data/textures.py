@@ -88,7 +88,8 @@ class TexturesDataset(Dataset[Sample]):
         ranks = rng.permutation(num_classes)
         weights = (1.0 + ranks) ** -long_tail
         self._cumulative = np.cumsum(weights / weights.sum())
-        self.frequency_groups: tuple[str | None, ...] = tuple(GROUPS[len(GROUPS) * rank // num_classes] for rank in ranks.tolist())
+        of_class = (GROUPS[len(GROUPS) * rank // num_classes] for rank in ranks.tolist())
+        self.frequency_groups: tuple[str | None, ...] = tuple(of_class)
 
     def __len__(self) -> int:
         return self._length
