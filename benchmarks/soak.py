@@ -7,7 +7,8 @@ Each sweep is a `launch.py sweep` of its own, two trials at a time. While it run
 trials' processes, file descriptors, threads and processes are looked at, and the largest are kept; after it how much
 the store, the sweep's folder and Ray's logs have grown, what is left in /dev/shm, and how long it took. Each fourth
 one is interrupted at a random moment as by Ctrl-C in a terminal, all processes of its group at once: it has to end
-within 10 seconds and leave no process, and is gone on with by `--resume`.
+within 10 seconds and leave no process, and is gone on with by `--resume`. Seconds are those of the clock: where others
+use the machine (the `load` is noted) they are theirs as well.
 
 A figure is flat if over the whole time it grew by no more than 5 %, or if its growth is not told from chance (the
 95 % interval of the slope holds zero). `--output` keeps everything: a soak that was interrupted goes on where it was,
@@ -46,7 +47,7 @@ from essnet.sweep.folder import ENDED, SweepFolder
 _LAUNCH = Path(_ROOT) / "launch.py"
 _INTERRUPT_EACH = 4
 _END_SECONDS = 10.0
-_LEFTOVER_SECONDS = 30.0
+_LEFTOVER_SECONDS = 10.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -179,6 +180,7 @@ class Soak:
             return {
                 "moment": moment,
                 "seconds_to_end": seconds,
+                "load": os.getloadavg()[0],
                 "exit_code": process.returncode,
                 "problems": problems + _leftovers(session),
             }
