@@ -155,8 +155,8 @@ DOT_MESSAGE = "objective: renormalise=true needs similarity=l2 or cosine; dot no
             TRIAL,
             "data: {name: {choice: [folder, textures]}, root: r}",
             "s.yaml: arms.full: data.root: unknown key; known are data.crop_size, data.long_tail, data.name, "
-            "data.num_classes, data.num_workers, data.sampling, data.seed, data.test_images, data.train_images, data.val_images "
-            "(at data.name=textures)",
+            "data.num_classes, data.num_workers, data.sampling, data.seed, data.test_images, data.train_images, "
+            "data.val_images (at data.name=textures)",
         ),
         (
             BAD_DEVICE,
