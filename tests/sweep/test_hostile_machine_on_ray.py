@@ -22,13 +22,16 @@ from tests.sockets import listening
 from tests.sweep.sweeps import write_sweep
 from tests.sweep.test_on_ray import LONG, SHORT_ARMS, command, result_of, run, wait_for_checkpoint
 
+STEPS = 120
+SUSPENDED_SECONDS = float(os.environ.get("ESSNET_SUSPENDED_SECONDS", "1"))
+"""How long each of three suspensions takes."""
+UMASK = 0o027
+
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(600 + 3 * SUSPENDED_SECONDS),
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits another process"),
 ]
-STEPS = 120
-UMASK = 0o027
 
 
 def session_of(leader: int) -> list[psutil.Process]:
@@ -82,7 +85,7 @@ def suspend(processes: list[psutil.Process]) -> None:
     while {process.status() for process in processes} != {psutil.STATUS_STOPPED}:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(1)  # for whoever waits for them to notice
+    time.sleep(SUSPENDED_SECONDS)  # for whoever waits for them to notice
 
 
 def test_what_a_machine_may_do_to_a_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
