@@ -154,8 +154,11 @@ def sweep(
                     say=lambda sentence: console.print(sentence, markup=False),
                     resume_command=_resume_command(config, overrides or (), output=output, address=address),
                 )
-        finally:
-            comparison, tracked, model = _close(folder, store, tracking)
+        except BaseException:
+            if (folder.path / "sweep.json").exists():  # else it ended before it began
+                _close(folder, store, tracking)
+            raise
+        comparison, tracked, model = _close(folder, store, tracking)
 
     console.print(comparison_table([comparison]))
     console.print(legend([comparison]), markup=False)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from essnet.cli.app import main
+from tests.sweep.sweeps import write_sweep
+
 ROOT = Path(__file__).resolve().parents[2]
 PRESS = "import os, signal; press = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
 BEGIN = "from essnet.cli import app, begin; "
@@ -75,3 +78,17 @@ def test_a_job_that_ignores_it_goes_on() -> None:
     done = ended(f"signal.signal(signal.SIGINT, signal.SIG_IGN)\n{BEGIN}app.main = press; begin.main()")
     assert done.returncode == 0
     assert done.stderr == ""
+
+
+def test_a_sweep_that_has_not_begun_is_interrupted_as_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("essnet.tracking.RunStore", lambda *_, **__: None)
+    monkeypatch.setattr("essnet.sweep.runner.run_sweep", interrupted)
+    with pytest.raises(SystemExit) as exited:
+        main(["sweep", str(write_sweep(tmp_path)), "--output", str(tmp_path / "runs")])
+    assert exited.value.code == 130
+    assert capsys.readouterr().err == "essnet: interrupted\n"
