@@ -91,6 +91,9 @@ def front_page() -> str:
     found = configurations(read("dimensions-64"))
     (one,) = (one for one in found if one.arm == "dot" and embedding_dim(one) == 64)
     rows.append(_front_row("64 textures", one, baseline_of(found), "exact, d = 64"))
+    found = configurations(read("neighbours"))
+    (one,) = (one for one in found if one.arm == "nearest" and one.overrides[_K] == 3)
+    rows.append(_front_row("64 textures", one, baseline_of(found), "nearest, d = 32, k = 3"))
     for name, arm, data, setting in (
         ("camvid_objectives", "embedding_softmax", "CamVid, 11 classes", "exact, d = 16"),
         ("textures_many_classes", "embedding_softmax", "1,284 textures", "exact, d = 32"),
