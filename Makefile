@@ -21,7 +21,7 @@ install: .venv/.run
 test: .venv/.dev
 	status=0; \
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile || status=$$?; \
-	$(BIN)/python -m pytest -m slow || status=$$?; \
+	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile || status=$$?; \
 	exit $$status
 
 check: .venv/.dev

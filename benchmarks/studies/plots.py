@@ -10,10 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-from benchmarks.studies.results import configurations, embedding_dim, read, value_by
+from benchmarks.studies.results import configurations, embedding_dim, read
 from essnet.atomic_files import write_atomically
 from essnet.report import Configuration
-from essnet.report.estimates import estimate
 from essnet.report.palette import BASELINE_COLOUR, COLOURS
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images" / "studies"
@@ -39,29 +38,28 @@ def draw_dimensions(axes: Axes) -> None:
 
 
 def draw_neighbours(axes: Axes) -> None:
-    """mIoU over k early and at the end, of the nearest alone and with random ones; all classes as lines."""
+    """mIoU over k at the last step, of the nearest alone and with random ones; all classes as lines."""
     found = configurations(read("neighbours"))
-    for step, style in ((100, ":"), (300, "-")):
-        for arm, colour, name in (("nearest", COLOURS[0], "nearest"), ("nearest_and_random", COLOURS[1], "and random")):
-            of_arm = sorted((one for one in found if one.arm == arm), key=_neighbours)
-            known = [one for one in of_arm if _neighbours(one) > 0]
-            values = [estimate([value_by(trial.curve, step) for trial in one.counted]) for one in known]
-            axes.errorbar(
-                [_neighbours(one) for one in known],
-                [value.mean for value in values],
-                yerr=[value.half_width or 0.0 for value in values],
-                color=colour, linestyle=style, marker="o", markersize=4, capsize=2, linewidth=1.5,
-                label=f"{name}, step {step}",
-            )  # fmt: skip
-        for arm, colour in (("all_classes", COLOURS[2]), ("full_softmax", BASELINE_COLOUR)):
-            (one,) = (one for one in found if one.arm == arm)
-            mean = estimate([value_by(trial.curve, step) for trial in one.counted]).mean
-            axes.axhline(
-                mean, color=colour, linestyle=style, linewidth=1, label=f"{arm.replace('_', ' ')}, step {step}"
-            )
+    for arm, colour, marker, name in (
+        ("nearest", COLOURS[0], "o", "k nearest"),
+        ("nearest_and_random", COLOURS[1], "s", "k nearest and 16 random"),
+    ):
+        known = sorted((one for one in found if one.arm == arm and _neighbours(one) > 0), key=_neighbours)
+        values = [one.value for one in known if one.value is not None]
+        axes.errorbar(
+            [_neighbours(one) for one in known],
+            [value.mean for value in values],
+            yerr=[value.half_width or 0.0 for value in values],
+            color=colour, marker=marker, markersize=5, capsize=2, linewidth=1.5, label=name,
+        )  # fmt: skip
+    for arm, colour, name in (("all_classes", COLOURS[2], "all classes"), ("full_softmax", "black", "full softmax")):
+        (value,) = (one.value for one in found if one.arm == arm and one.value is not None)
+        half_width = value.half_width or 0.0
+        axes.axhline(value.mean, color=colour, linewidth=1, label=name)
+        axes.axhspan(value.mean - half_width, value.mean + half_width, color=colour, alpha=0.1, linewidth=0)
     _log_axis(axes, (1, 3, 7, 15, 31))
-    axes.set(xlabel="neighbours k", ylabel="mIoU")
-    axes.legend(frameon=False, fontsize=7, ncols=2)
+    axes.set(xlabel="neighbours k", ylabel="mIoU after 300 steps")
+    axes.legend(frameon=False, ncols=2, loc="lower right")
 
 
 PLOTS: Mapping[str, Callable[[Axes], None]] = {
