@@ -16,6 +16,13 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_stays_in_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no command that a test calls here change the process for the tests after it."""
+    monkeypatch.setattr("essnet.config.extensions._allowed", {})  # code that may be imported
+    monkeypatch.setattr("essnet.training.free_memory.keep_heap", lambda: None)  # for good, and peaks then never fall
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first: they tell most, soonest."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)

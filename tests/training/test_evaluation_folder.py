@@ -60,7 +60,8 @@ def test_the_folder_has_what_the_best_checkpoint_gives(
     assert list(rows) == [index for index in range(NUM_CLASSES) if matrix[index].sum() + matrix[:, index].sum() > 0]
     for index, row in rows.items():
         true, predicted, hits = int(matrix[index].sum()), int(matrix[:, index].sum()), int(matrix[index, index])
-        assert (row["pixels"], row["predicted"], row["group"]) == (true, predicted, None)
+        group = trainer.trial.eval_data.frequency_groups[index]
+        assert (row["pixels"], row["predicted"], row["group"]) == (true, predicted, group)
         assert row["iou"] == pytest.approx(hits / (true + predicted - hits))
         assert row["accuracy"] == (pytest.approx(hits / true) if true else None)
         assert row["name"] == trainer.trial.eval_data.classes.names[index]

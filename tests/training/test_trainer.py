@@ -24,6 +24,7 @@ from tests.training.tiny import OBJECTIVES, RecordingTracker, assert_same, tiny_
 PERF = {"perf/step_ms", "perf/images_per_s", "perf/data_wait_ms"}
 EVALUATION = {"perf/evaluation_s", "perf/peak_memory_mib", "perf/loss_memory_mib"}
 VAL = {"val/loss", "val/miou", "val/mean_accuracy", "val/pixel_accuracy", "val/fw_iou"}
+VAL |= {"val/miou_frequent", "val/miou_common", "val/miou_rare"}
 
 
 def snapshot(trainer: Trainer) -> dict[str, Tensor]:
