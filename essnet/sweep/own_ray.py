@@ -105,7 +105,10 @@ def _agents_end_with_this_process() -> Iterator[None]:
     # `ray.init` keeps the processes that it started here, and has no public name for them.
     node: Any = ray._private.worker._global_node
     (raylet,) = node.all_processes[ray_constants.PROCESS_TYPE_RAYLET]
-    command = [sys.executable, "-I", str(_END_RAY_AGENTS), str(raylet.process.pid)]
+    # Looked up here: this process may be killed before the other one has begun, and raylet with it.
+    started = psutil.Process(raylet.process.pid).children()  # the agents, and workers, which end by themselves
+    agents = [f"{process.pid}:{process.create_time()!r}" for process in started]
+    command = [sys.executable, "-I", str(_END_RAY_AGENTS), *agents]
     # A session of its own: the signals of a terminal are not for it.
     watching = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
     try:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def on_fakes(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     def look(*, gpu: bool) -> Device:
         return Device("a GPU" if gpu else "a machine", host_memory_mib=64_000, gpu_memory_mib=24_000 * gpu)
 
-    def measure(*, trial: dict[str, Any], cache_dir: str) -> Measurement:
+    def measure(*, trial: dict[str, Any], cache_dir: str, code: Sequence[str], code_folder: str) -> Measurement:
         ids = ray.get_runtime_context().get_accelerator_ids()["GPU"]
         cores = ray.get_runtime_context().get_assigned_resources()["CPU"]
         line = {"gpus": len(ids), "cores": cores, "pid": os.getpid(), "device": trial["trainer"]["device"]}

@@ -106,7 +106,7 @@ def test_a_sweep_from_start_to_comparison(tmp_path: Path) -> None:
     for trial in result["trials"]:
         log = (tmp_path / "runs" / "tiny" / "trials" / trial["trial_id"] / "log.txt").read_text()
         assert log.count("training begins") == 1
-        assert log.count("val/miou") == 3  # evaluations at steps 2, 4, 6
+        assert log.count("val/miou ") == 3  # evaluations at steps 2, 4, 6
         assert log.splitlines()[-1].endswith("step 6: done")
 
     # A sweep that has ended is not run again, and is not overwritten either.
