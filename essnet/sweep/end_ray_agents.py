@@ -4,8 +4,8 @@ Raylet ends with that process, but its two agents first tell Ray's head what hap
 an answer: the head is gone as well.
 
 Started as a script: `python -I end_ray_agents.py PID:CREATED...`, with the agents' process ids and when they began, in
-seconds, as psutil says it. Its standard input is a pipe from the process that started Ray, and has nothing in it: it ends
-when that process is no more. It imports nothing of ours.
+seconds, as psutil says it. Its standard input is a pipe from the process that started Ray, and has nothing in it: it
+ends when that process is no more. It imports nothing of ours.
 """
 
 from __future__ import annotations
