@@ -36,17 +36,12 @@ def filled(text: str) -> str:
     return _TABLE.sub(table, text)
 
 
-def unsupported(text: str, *, known: str = "") -> list[str]:
-    """Return the decimal figures of a page's text that stand neither in its tables nor in `known`."""
-    tables = known + "".join(match["body"] for match in _TABLE.finditer(text))
+def unsupported(text: str) -> list[str]:
+    """Return the decimal figures of a page's text that stand in none of its tables."""
+    tables = "".join(match["body"] for match in _TABLE.finditer(text))
     supported = {figure.lstrip("+-") for figure in _DECIMAL.findall(tables)}
     prose = _CODE.sub(" ", _TABLE.sub(" ", text))
     return [figure for figure in _DECIMAL.findall(prose) if figure.lstrip("+-") not in supported]
-
-
-def tables_of(text: str) -> str:
-    """Return what stands in a page's tables."""
-    return "\n".join(match["body"] for match in _TABLE.finditer(text))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

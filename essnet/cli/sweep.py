@@ -231,11 +231,15 @@ def _close(folder: SweepFolder, store: RunStore, tracking: TrackingConfig) -> tu
     from essnet.report import answer, load_comparison
     from essnet.report.best_models import log_sweep_models
     from essnet.report.publish import write_files
+    from essnet.sweep.folder import ENDED
     from essnet.sweep.parent_run import end_runs
 
     comparison = load_comparison(folder)
     files = write_files(comparison, folder.path)
     tracked = end_runs(folder, done=comparison.done, answers=[answer(comparison)], artifacts=files)
+    if tracked and any(trial.state in ENDED and trial.run_id is None for trial in comparison.trials):
+        comparison = load_comparison(folder)  # a slow store has given the last runs their ids only now
+        write_files(comparison, folder.path)
     model = None
     if tracked and comparison.done:
         model = log_sweep_models(comparison, folder, store=store, tracking=tracking)
